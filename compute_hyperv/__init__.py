@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hyper-V driver for OpenStack Nova, and a simulated Hyper-V host."""
