@@ -13,7 +13,8 @@ import threading
 
 import fixtures
 import glanceclient.exc
-from nova.tests.fixtures import nova as nova_fixtures
+from nova.tests import fixtures as nova_fixtures
+from nova.tests.fixtures.nova import PROJECT_ID
 from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
@@ -153,7 +154,7 @@ class Glance(fixtures.Fixture):
         now = timeutils.utcnow().isoformat() + 'Z'
         image = {'status': 'queued', 'visibility': 'private', 'size': None,
                  'min_ram': 0, 'min_disk': 0, 'created_at': now,
-                 'updated_at': now, 'owner': nova_fixtures.PROJECT_ID,
+                 'updated_at': now, 'owner': PROJECT_ID,
                  'id': uuidutils.generate_uuid(), **attributes}
         with self._lock:
             self._images[image['id']] = image

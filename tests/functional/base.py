@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real Nova services in one process, over the driver, os-win and a fabric.
+
+Nova's api, conductor, scheduler, placement and one nova-compute per simulated
+host run here as they are. What stands in for the rest of a cloud: the message
+bus and databases of Nova's own tests, Glance and Neutron (``glance.py``,
+``neutron.py``), Nova's Cinder. Below os-win stands the simulated fabric.
+"""
+
+import os
+import sys
+import sysconfig
+import time
+import uuid
+
+import nova.tests.functional  # noqa: F401  (first: it says how Nova runs)
+
+import fixtures
+import nova.conf
+from nova import test
+from nova.tests import fixtures as nova_fixtures
+from nova.tests.functional.api import client
+from nova.tests.functional import fixtures as func_fixtures
+from nova.tests.functional import integrated_helpers
+
+from compute_hyperv.sim import fabric as sim_fabric
+from tests.functional import glance
+from tests.functional import neutron
+
+CONF = nova.conf.CONF
+
+DRIVER = 'compute_hyperv.driver.HyperVDriver'
+INSTANCES_DIR = r'C:\OpenStack\Instances'
+SWITCH = 'external'
+
+
+def mode():
+    """'threading' or 'eventlet': how Nova runs in this process."""
+    return 'eventlet' if nova.monkey_patch.is_patched() else 'threading'
+
+
+class _NodeIdentity(fixtures.Fixture):
+    """A node uuid per host, where Nova knows one per process.
+
+    The caller is a resource tracker or a driver and knows its host.
+    """
+
+    @staticmethod
+    def _uuid_of_caller():
+        caller = sys._getframe(1).f_locals['self']
+        host = getattr(caller, 'host', None)
+        if not isinstance(host, str):
+            host = caller.get_available_nodes()[0]
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, host))
+
+    def _setUp(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.node.get_local_node_uuid', self._uuid_of_caller))
+
+
+class TestCase(test.TestCase,
+               integrated_helpers.PlacementInstanceHelperMixin):
+    """A small cloud. ``HOSTS`` become simulated hosts with nova-compute."""
+
+    REQUIRES_LOCKING = True
+    microversion = 'latest'
+
+    #: What Nova loads on every host.
+    compute_driver = DRIVER
+
+    #: Names, or sim.fabric.HostSpec objects.
+    HOSTS = ('HV1',)
+
+    #: Keyword arguments of the Neutron fixture.
+    NEUTRON = {}
+
+    def setUp(self):
+        super().setUp()
+        self._set_flags()
+        self.fabric = self._new_fabric()
+        self.useFixture(nova_fixtures.AllServicesCurrent())
+        self.useFixture(nova_fixtures.RealPolicyFixture())
+        self.useFixture(_NodeIdentity())
+        self.glance = self.useFixture(glance.Glance(self))
+        self.neutron = self.useFixture(
+            neutron.Neutron(self, **self.NEUTRON))
+        self.cinder = self.useFixture(nova_fixtures.CinderFixture(self))
+        self.placement = self.useFixture(func_fixtures.PlacementFixture()).api
+        self.notifier = self.useFixture(
+            nova_fixtures.NotificationFixture(self))
+        self.api_fixture = self.useFixture(
+            nova_fixtures.OSAPIFixture(api_version='v2.1'))
+        self.admin_api = self.api_fixture.admin_api
+        self.admin_api.microversion = self.microversion
+        self.api = self.admin_api
+        self.start_service('conductor')
+        self.start_service('scheduler')
+        for name in self.fabric.hosts:
+            self.start_compute(name)
+        self.fabric.mark()
+
+    def _set_flags(self):
+        self.flags(compute_driver=self.compute_driver,
+                   instances_path=INSTANCES_DIR, shutdown_timeout=2)
+        self.flags(vswitch_name=SWITCH, group='hyperv')
+        # The wheel has it below the environment, not beside the package.
+        self.flags(group='wsgi', api_paste_config=os.path.join(
+            sysconfig.get_path('data'), 'etc', 'nova', 'api-paste.ini'))
+
+    def _new_fabric(self):
+        folder = self.useFixture(fixtures.TempDir()).path
+        specs = [sim_fabric.HostSpec(name=spec, switches=(SWITCH,))
+                 if isinstance(spec, str) else spec for spec in self.HOSTS]
+        fabric = sim_fabric.Fabric(folder, hosts=specs)
+        self.addCleanup(fabric.close)
+        self.addCleanup(self._check_fabric, fabric)
+        return fabric
+
+    def _check_fabric(self, fabric):
+        self.assertEqual([], list(fabric.not_simulated))
+
+    # Hosts and services.
+
+    def start_compute(self, host):
+        """Start nova-compute on the simulated host of that name."""
+        with self.fabric.on(host):
+            compute = self._start_compute(host)
+        self.addCleanup(compute.stop)
+        return compute
+
+    def restart_compute(self, host):
+        """Stop nova-compute on *host* and start a new one, driver and all."""
+        self.computes[host].stop()
+        return self.start_compute(host)
+
+    def driver(self, host='HV1'):
+        return self.computes[host].manager.driver
+
+    @property
+    def host(self):
+        """The (first) simulated host."""
+        return next(iter(self.fabric.hosts.values()))
+
+    # Servers.
+
+    def _wait_for_server_parameter(self, server, expected_params,
+                                   max_retries=10, api=None,
+                                   wait_for_fault_key=True):
+        """Nova's helper with a poll every 0.1 s, for 15 s."""
+        needs_fault = (wait_for_fault_key
+                       and expected_params.get('status') == 'ERROR')
+        deadline = time.monotonic() + max(15, max_retries / 2)
+        while True:
+            server = (api or self.api).get_server(server['id'])
+            if (all(server[name] == value
+                    for name, value in expected_params.items())
+                    and (not needs_fault or 'fault' in server)):
+                return server
+            if time.monotonic() > deadline:
+                self.fail(f'expected {expected_params}, got {server}')
+            time.sleep(0.1)
+
+    def _wait_until_deleted(self, server):
+        self.until(lambda: self._is_gone(server), 'deleted')
+
+    def _is_gone(self, server):
+        try:
+            self.api.get_server(server['id'])
+        except client.OpenStackApiNotFoundException:
+            return True
+        return False
+
+    def until(self, check, what, timeout_s=15):
+        """The first true result of *check*, or a failed test."""
+        deadline = time.monotonic() + timeout_s
+        while not (result := check()):
+            if time.monotonic() > deadline:
+                self.fail(f'not within {timeout_s} s: {what}')
+            time.sleep(0.05)
+        return result
+
+    def boot(self, image_id=None, *, flavor_id=None, networks='none',
+             state='ACTIVE', **body):
+        """Create a server and wait for its state; the API's dict of it."""
+        if image_id is None:
+            image_id = self.glance.add_disk()
+        flavor_id = flavor_id or self.flavor()
+        request = self._build_server(
+            image_uuid=image_id, flavor_id=flavor_id, networks=networks)
+        request.update(body)
+        server = self.api.post_server({'server': request})
+        return self._wait_for_state_change(server, state)
+
+    def flavor(self, memory_mib=512, vcpus=1, disk_gib=1, ephemeral_gib=0,
+               swap_mib=0, **extra_specs):
+        """A new flavor's id; *extra_specs* with '__' for ':'."""
+        specs = {name.replace('__', ':'): value
+                 for name, value in extra_specs.items()}
+        return self._create_flavor(
+            memory_mb=memory_mib, vcpu=vcpus, disk=disk_gib,
+            ephemeral=ephemeral_gib, swap=swap_mib, extra_spec=specs or None)
+
+    def vm_name(self, server):
+        """The name of the server's VM on the host."""
+        return server['OS-EXT-SRV-ATTR:instance_name']
+
+    def fault(self, server):
+        """Nova's message about why the server is in ERROR."""
+        return self.api.get_server(server['id'])['fault']['message']
