@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The structural rules of doc/source/contributor/architecture.rst."""
+
+import ast
+import re
+import subprocess
+import sys
+import unittest
+
+from tests.unit import source
+
+#: module or package -> layer. A module imports only from lower layers; inside
+#: one subpackage also sideways, as long as there is no cycle.
+RANK = {
+    'osfiles': 0, 'model': 0, 'conf': 0, 'vhd': 0,
+    'oswin_loader': 0.5,
+    'errors': 1,
+    'operation': 1.5,
+    'locks': 2, 'paths': 2, 'oswin': 2, 'plan': 2,
+    'images': 3, 'diskops': 3, 'configdrive': 3, 'vifops': 3,
+    'hostops': 3, 'metricsops': 3, 'deviceops': 3, 'securityops': 3,
+    'connectors': 3, 'console.serialproxy': 3,
+    'imagecache': 4, 'volumeops': 4, 'console': 4,
+    'vmops': 5, 'snapshotops': 5,
+    'migrationops': 6, 'livemigrationops': 6, 'eventhandler': 6,
+    'recovery': 6,
+    'cluster': 7,
+    'wiring': 8,
+    'driver': 9,
+    'cluster.driver': 9.5,
+    'service': 10, 'validators': 10,
+}
+
+#: What of Nova the driver may import. More needs a line in the document.
+NOVA = frozenset((
+    'nova', 'nova.block_device', 'nova.compute', 'nova.conf',
+    'nova.exception', 'nova.i18n', 'nova.image', 'nova.image.glance',
+    'nova.network', 'nova.network.model', 'nova.network.neutron',
+    'nova.objects', 'nova.objects.fields', 'nova.utils', 'nova.virt',
+    'nova.virt.configdrive', 'nova.virt.driver', 'nova.virt.event',
+    'nova.virt.hardware', 'nova.volume.cinder'))
+
+#: Modules that a planner may import: no I/O, no clock, no options.
+PURE = frozenset((
+    '__future__', 'collections', 'collections.abc', 'dataclasses', 'enum',
+    'functools', 'itertools', 'math', 'ntpath', 're', 'typing', 'nova',
+    'nova.exception', 'nova.i18n', 'nova.objects', 'nova.objects.fields',
+    'nova.virt', 'nova.virt.hardware', 'nova.block_device',
+    'nova.network.model', 'oslo_utils', 'oslo_utils.units',
+    'oslo_utils.strutils', 'oslo_utils.versionutils', 'os_resource_classes',
+    'os_traits'))
+
+#: Who may touch files: the one module of the driver, and the two of layer 0
+#: below it that are "the operating system" to it.
+FILE_MODULES = frozenset(('paths', 'osfiles', 'oswin_loader'))
+
+#: Runs in other people's environments, Python 3.9 and nothing installed.
+SIM_CLIENT = ('sim.wmi.face', 'sim.dll', 'sim.osmodules', 'sim.native',
+              'sim.winerror')
+SIM_THIRD_PARTY = frozenset(('rich', 'yaml'))
+SIM_OWN = ('sim', 'vhd', 'oswin_loader', 'osfiles')
+
+
+def rank(name):
+    """The layer of a dotted name: its own entry or its package's."""
+    while name:
+        if name in RANK:
+            return RANK[name]
+        name = name.rpartition('.')[0]
+    return None
+
+
+def own_target(item):
+    """The dotted name without the package, or None for foreign modules."""
+    prefix = source.PACKAGE + '.'
+    return (item.module[len(prefix):] if item.module.startswith(prefix)
+            else None)
+
+
+class LayersTest(unittest.TestCase):
+
+    def test_every_module_has_a_layer(self):
+        self.assertEqual([], [module.name
+                              for module in source.driver_modules()
+                              if rank(module.name) is None])
+
+    def test_modules_import_only_lower_layers(self):
+        upward = []
+        for module in source.driver_modules():
+            for item in module.imports():
+                target = own_target(item)
+                if target is None or self._is_sibling(module.name, target):
+                    continue
+                if rank(target) is None or rank(target) >= rank(module.name):
+                    upward.append(f'{module.name} -> {target}')
+        self.assertEqual([], upward)
+
+    @staticmethod
+    def _is_sibling(name, target):
+        package = name.partition('.')[0]
+        return (package == target.partition('.')[0]
+                and rank(target) <= rank(name))
+
+    def test_there_is_no_import_cycle(self):
+        graph = {module.name: {own_target(item) for item in module.imports()
+                               if own_target(item)}
+                 for module in source.modules() if module.name}
+        done, cycles = set(), []
+
+        def visit(name, trail):
+            if name in trail:
+                cycles.append(' -> '.join(trail[trail.index(name):] + [name]))
+            elif name not in done:
+                for target in sorted(graph.get(name, ())):
+                    if target != name:
+                        visit(target, trail + [name])
+                done.add(name)
+
+        for name in sorted(graph):
+            visit(name, [])
+        self.assertEqual([], cycles)
+
+    def test_imports_stand_at_the_top_of_their_module(self):
+        self.assertEqual([], [
+            f'{module.name}:{item.line} {item.module}'
+            for module in source.driver_modules()
+            for item in module.imports() if not item.is_top_level])
+
+    def test_nothing_is_imported_by_string(self):
+        allowed = ('oswin_loader',)
+        by_string = re.compile(r'import_module|importutils|__import__')
+        self.assertEqual([], [
+            f'{module.name}:{line}' for module in source.driver_modules()
+            for call, line in module.calls()
+            if by_string.search(call) and module.name not in allowed])
+
+    def test_only_the_public_surface_of_nova_is_used(self):
+        self.assertEqual([], [
+            f'{module.name} -> {item.module}'
+            for module in source.driver_modules()
+            for item in module.imports()
+            if item.package == 'nova' and item.module not in NOVA])
+
+
+class RolesTest(unittest.TestCase):
+
+    def test_only_oswin_uses_os_win(self):
+        exceptions_only = ('errors',)
+        users = {(module.name, item.module)
+                 for module in source.driver_modules()
+                 for item in module.imports() if item.package == 'os_win'}
+        self.assertEqual([], [
+            f'{name} -> {target}' for name, target in sorted(users)
+            if name not in ('oswin', *exceptions_only)])
+
+    def test_nobody_imports_eventlet(self):
+        self.assertEqual([], [
+            module.name for module in source.modules()
+            for item in module.imports() if item.package == 'eventlet'])
+
+    def test_planners_are_pure(self):
+        self.assertEqual([], [
+            f'{module.name} -> {item.module}'
+            for module in source.driver_modules()
+            if source.is_below(module.name, 'plan')
+            for item in module.imports()
+            if not self._may_plan_with(item)])
+
+    @staticmethod
+    def _may_plan_with(item):
+        target = own_target(item)
+        if target is not None:
+            return any(source.is_below(target, name)
+                       for name in ('model', 'errors', 'plan', 'vhd'))
+        return item.module in PURE
+
+    def test_planners_open_and_ask_nothing(self):
+        self.assertEqual([], [
+            f'{module.name}:{line} {call}'
+            for module in source.driver_modules()
+            if source.is_below(module.name, 'plan')
+            for call, line in module.calls()
+            if call in ('open', 'print', 'input')])
+
+    def test_only_paths_touches_the_file_system(self):
+        forbidden = frozenset(('os', 'os.path', 'shutil', 'pathlib',
+                               'tempfile', 'glob', 'io'))
+        touching = [
+            f'{module.name} -> {item.module}'
+            for module in source.driver_modules()
+            if module.name not in FILE_MODULES
+            and not source.is_below(module.name, 'vhd')
+            for item in module.imports() if item.module in forbidden]
+        touching += [
+            f'{module.name}:{line} open()'
+            for module in source.driver_modules()
+            if module.name not in FILE_MODULES
+            for call, line in module.calls() if call == 'open']
+        self.assertEqual([], touching)
+
+    def test_options_are_registered_in_conf_and_read_in_wiring(self):
+        self.assertEqual([], [
+            f'{module.name} -> {item.module}'
+            for module in source.driver_modules()
+            for item in module.imports()
+            if item.module in ('nova.conf', 'oslo_config',
+                               'oslo_config.cfg', 'compute_hyperv.conf')
+            and module.name not in ('conf', 'wiring')])
+
+    def test_windows_versions_are_known_only_to_oswin(self):
+        self.assertEqual([], [
+            f'{module.name}:{line} {call}'
+            for module in source.driver_modules() if module.name != 'oswin'
+            for call, line in module.calls()
+            if call.endswith('check_min_windows_version')])
+
+
+class SimulatorTest(unittest.TestCase):
+
+    def test_the_driver_and_the_simulator_do_not_know_each_other(self):
+        pairs = [
+            (module.name, own_target(item))
+            for module in source.modules()
+            for item in module.imports() if own_target(item)]
+        self.assertEqual([], [
+            f'{name} -> {target}' for name, target in pairs
+            if source.is_below(target, 'sim')
+            and not source.is_below(name, 'sim')])
+        self.assertEqual([], [
+            f'{name} -> {target}' for name, target in pairs
+            if source.is_below(name, 'sim')
+            and not any(source.is_below(target, own) for own in SIM_OWN)])
+
+    def test_the_simulator_imports_its_own_modules_relatively(self):
+        self.assertEqual([], [
+            f'{module.name}:{item.line}' for module in source.sim_modules()
+            for item in module.imports()
+            if own_target(item) and not item.is_relative])
+
+    def test_the_simulator_needs_no_openstack(self):
+        self.assertEqual([], [
+            f'{module.name} -> {item.module}'
+            for module in source.sim_modules() for item in module.imports()
+            if own_target(item) is None
+            and item.package not in sys.stdlib_module_names
+            and item.package not in SIM_THIRD_PARTY
+            and item.module != source.PACKAGE])
+
+    def test_the_client_side_needs_only_the_standard_library(self):
+        self.assertEqual([], [
+            f'{module.name} -> {item.module}'
+            for module in source.sim_modules()
+            if any(source.is_below(module.name, name) for name in SIM_CLIENT)
+            for item in module.imports()
+            if own_target(item) is None
+            and item.package not in sys.stdlib_module_names
+            and item.module != source.PACKAGE])
+
+    def test_the_demo_cloud_stands_alone(self):
+        self.assertEqual([], [
+            f'{module.name} -> {own_target(item)}'
+            for module in source.modules()
+            for item in module.imports() if own_target(item)
+            and source.is_below(module.name, 'simcloud')
+            != source.is_below(own_target(item), 'simcloud')])
+
+
+class SizeTest(unittest.TestCase):
+
+    def test_no_module_has_more_than_400_lines(self):
+        self.assertEqual([], [
+            f'{module.name}: {lines}' for module in source.modules()
+            if (lines := len(module.text.splitlines())) > 400])
+
+    def test_no_function_has_more_than_40_lines(self):
+        self.assertEqual([], [
+            f'{module.name}.{function.name}: {length}'
+            for module in source.modules()
+            for function in module.functions()
+            if (length := self._length(function)) > 40])
+
+    @staticmethod
+    def _length(function):
+        """Lines of the body, the docstring not counted."""
+        body = function.body
+        if ast.get_docstring(function) is not None:
+            body = body[1:]
+        return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+    def test_driver_methods_only_delegate(self):
+        self.assertEqual([], [
+            f'{module.name}.{function.name}: {length}'
+            for module in source.driver_modules()
+            if module.name in ('driver', 'cluster.driver')
+            for function in module.functions()
+            if (length := self._length(function)) > 8])
+
+    def test_public_functions_are_annotated_and_described(self):
+        missing = []
+        for module in source.driver_modules():
+            for owner in [module.tree, *(
+                    node for node in module.tree.body
+                    if isinstance(node, ast.ClassDef))]:
+                missing += self._undescribed(module, owner)
+        self.assertEqual([], missing)
+
+    @staticmethod
+    def _undescribed(module, owner):
+        for function in owner.body:
+            if (not isinstance(function, ast.FunctionDef)
+                    or function.name.startswith('_')):
+                continue
+            arguments = [*function.args.posonlyargs, *function.args.args,
+                         *function.args.kwonlyargs]
+            bare = [item.arg for item in arguments
+                    if item.annotation is None
+                    and item.arg not in ('self', 'cls')]
+            # The driver's methods have Nova's signatures and descriptions.
+            if module.name in ('driver', 'cluster.driver'):
+                continue
+            if bare or function.returns is None:
+                yield f'{module.name}.{function.name}: annotation {bare}'
+
+
+class FilesTest(unittest.TestCase):
+
+    @staticmethod
+    def _tracked(*patterns):
+        listed = subprocess.run(
+            ['git', 'ls-files', *patterns], cwd=source.ROOT, check=False,
+            capture_output=True, text=True)
+        if listed.returncode:
+            raise unittest.SkipTest('not a git checkout')
+        return [path for name in listed.stdout.splitlines()
+                if (path := source.ROOT / name).is_file()]
+
+    def test_python_files_begin_with_their_licence(self):
+        line = '# SPDX-License-Identifier: Apache-2.0'
+        self.assertEqual([], [
+            str(path.relative_to(source.ROOT))
+            for path in self._tracked('*.py')
+            if line not in path.read_text().splitlines()[:2]])
+
+    def test_no_path_of_a_machine_is_written_down(self):
+        # The parts are joined here, so that this file has none itself.
+        machine = re.compile('/(' + '|'.join(
+            ('work', 'tmp/w', 'home/[a-z]+', 'root')) + ')/(?!virtualization'
+            '|cimv2|wmi|standardcimv2|microsoft|mscluster|hgs)', re.I)
+        self.assertEqual([], [
+            f'{path.relative_to(source.ROOT)}:{number} {line.strip()[:60]}'
+            for path in self._tracked()
+            if path.suffix in ('.py', '.sh', '.rst', '.cfg', '.ini', '.txt',
+                               '.yaml', '.conf', '')
+            for number, line in enumerate(
+                path.read_text(errors='replace').splitlines(), 1)
+            if machine.search(line)])
+
+    def test_nothing_is_left_unfinished(self):
+        marks = re.compile(r'\b(TO' r'DO|FIX' r'ME|XX' r'X)\b')
+        self.assertEqual([], [
+            f'{module.name}:{number}' for module in source.modules()
+            for number, line in enumerate(module.text.splitlines(), 1)
+            if marks.search(line)])
+
+
+if __name__ == '__main__':
+    unittest.main()
