@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Hyper-V host through os-win; nothing else of ours knows os-win.
+
+:func:`connect` binds the driver to its host once, while the driver is
+built. Windows versions, WMI classes and Hyper-V's numbers stay in here: the
+rest of the driver sees :class:`Win`, :class:`VMState` and ``HostCaps``.
+"""
+
+from collections.abc import Callable
+import enum
+import importlib
+import types
+from typing import Any
+
+from nova import exception
+from nova import utils as nova_utils
+from oslo_log import log as logging
+
+from compute_hyperv import errors
+from compute_hyperv import model
+from compute_hyperv import osfiles
+from compute_hyperv import oswin_loader
+
+# Behind the loader, as errors.py explains.
+oswin_loader.install()
+
+from os_win import constants  # noqa: E402,H306
+from os_win import exceptions as os_win_exc  # noqa: E402,H306
+
+LOG = logging.getLogger(__name__)
+
+#: Windows Server 2012 R2: the first with generation 2 and with a WMI that
+#: os-win can use from several threads.
+_MINIMUM = (6, 3, 0)
+_BUILD_2016 = 14393
+_BUILD_2019 = 17763
+_BUILD_2022 = 20348
+_BUILD_2025 = 26100
+_TIB_MIB = 1024 * 1024
+
+#: Codes of Msvm_ComputerSystem.EnabledState whose changes are events.
+_EVENT_STATES = (2, 3, 6, 9)
+
+
+class VMState(enum.Enum):
+    """State of a VM; states on the way to another count as RUNNING."""
+
+    RUNNING = constants.HYPERV_VM_STATE_ENABLED
+    OFF = constants.HYPERV_VM_STATE_DISABLED
+    PAUSED = constants.HYPERV_VM_STATE_PAUSED
+    SAVED = constants.HYPERV_VM_STATE_SUSPENDED
+
+
+class DriveKind(enum.Enum):
+    """What :meth:`Win.attach_drive` plugs in; values are os-win's."""
+
+    DISK = constants.DISK
+    DVD = constants.DVD
+
+
+def native(name: str) -> types.ModuleType:
+    """Module *name* as it is without eventlet's patches.
+
+    Threads that wait for Windows (pipes, WMI events) must be real ones in
+    both of Nova's modes.
+    """
+    eventlet = nova_utils.get_eventlet()
+    if eventlet is None:
+        return importlib.import_module(name)
+    original: types.ModuleType = eventlet.patcher.original(name)
+    return original
+
+
+def _limits(build: int) -> tuple[model.MachineLimits, ...]:
+    one, two = model.Generation.ONE, model.Generation.TWO
+    if build >= _BUILD_2025:
+        largest = (2048, 240 * _TIB_MIB)
+    elif build >= _BUILD_2022:
+        largest = (1024, 240 * _TIB_MIB)
+    elif build >= _BUILD_2016:
+        largest = (240, 12 * _TIB_MIB)
+    else:
+        largest = (64, _TIB_MIB)
+    return (model.MachineLimits(generation=one, vcpus=64,
+                                memory_mib=_TIB_MIB),
+            model.MachineLimits(generation=two, vcpus=largest[0],
+                                memory_mib=largest[1]))
+
+
+def caps_of(version: str, *, clustered: bool = False) -> model.HostCaps:
+    """What a Windows version can do.
+
+    :param version: as in ``Win32_OperatingSystem.Version``, '10.0.20348'.
+    :raises HypervisorTooOld: before Windows Server 2012 R2.
+    """
+    windows = model.WindowsVersion.parse(version)
+    if (windows.major, windows.minor, windows.build) < _MINIMUM:
+        raise exception.HypervisorTooOld(
+            version='Windows Server 2012 R2 (6.3); this is ' + str(windows))
+    is_2016 = windows.major >= 10
+    return model.HostCaps(
+        windows=windows, limits=_limits(windows.build if is_2016 else 0),
+        hot_nic=is_2016, nested=is_2016, linux_secure_boot=is_2016,
+        vtpm=is_2016, dda=is_2016,
+        # Removed by the security updates of 2020 to 2021 (KB4570006); 2016
+        # lost it later than 2019 and operators could keep it there.
+        remotefx=windows.build < _BUILD_2019,
+        production_checkpoints=is_2016,
+        threads_per_core=windows.build >= _BUILD_2019, clustered=clustered)
+
+
+class Win:
+    """One Hyper-V host.
+
+    os-win's utilities are attributes, by their os-win names without
+    ``utils``: ``vm vhd net host disk path metrics migration``.
+
+    :param host: what ``oswin_loader.bind()`` gave.
+    """
+
+    def __init__(self, host: oswin_loader.Host) -> None:
+        factory = host.utilsfactory
+        self.name: str = host.name
+        self.files: osfiles.Files = host.files
+        self.host = factory.get_hostutils()
+        self.caps = caps_of(self.host.get_windows_version())
+        self.vm = factory.get_vmutils()
+        self.vhd = factory.get_vhdutils()
+        self.net = factory.get_networkutils()
+        self.disk = factory.get_diskutils()
+        self.path = factory.get_pathutils()
+        self.metrics = factory.get_metricsutils()
+        self.migration = factory.get_migrationutils()
+        # Every VM serial port needs a handler of its own, later.
+        self._named_pipe = factory.get_named_pipe_handler
+        self._io_queue = factory.namedpipe.ioutils.IOQueue
+        self._get_clusterutils = factory.get_clusterutils
+
+    def check_access(self) -> None:
+        """Check that this account may manage Hyper-V.
+
+        :raises HypervisorPermissionDenied: it sees no management service.
+        """
+        try:
+            self.vm.check_admin_permissions()
+        except os_win_exc.HyperVAuthorizationException as exc:
+            raise errors.to_nova(exc) from exc
+
+    def check_clustered(self) -> None:
+        """Check that this host is a node of a failover cluster.
+
+        :raises ClusterOperationFailed: it is not, or its cluster service
+            does not run.
+        """
+        try:
+            self._get_clusterutils()
+        except Exception as exc:    # IndexError too: os-win takes item 0
+            raise errors.ClusterOperationFailed(
+                reason=f'host {self.name} is no node of a failover cluster, '
+                       f'or the cluster service does not run: '
+                       f'{errors.text_of(exc)}') from exc
+
+    # -- state ------------------------------------------------------------
+
+    def state(self, vm_name: str) -> VMState:
+        """State of a VM now.
+
+        :raises InstanceNotFound: there is none, or it vanished meanwhile.
+        """
+        try:
+            return VMState(self.vm.get_vm_state(vm_name))
+        except ValueError:
+            return VMState.RUNNING      # resetting, for one
+        except (os_win_exc.OSWinException, os_win_exc.x_wmi) as exc:
+            raise errors.to_nova(exc, vm_name) from exc
+
+    def request_state(self, vm_name: str, state: VMState) -> None:
+        """Ask for a state and wait for the job; no check of the outcome."""
+        self.vm.set_vm_state(vm_name, state.value)
+
+    def reset(self, vm_name: str) -> None:
+        """Reset a running VM, as the button on a machine does."""
+        self.vm.set_vm_state(vm_name, constants.HYPERV_VM_STATE_REBOOT)
+
+    def uuids(self) -> dict[str, str]:
+        """VM name → Nova's uuid of all VMs that carry one; one query."""
+        return {name: notes[0] for name, notes
+                in self.vm.list_instance_notes()
+                if notes and _is_uuid(notes[0])}
+
+    def uuid_of(self, vm_name: str) -> str | None:
+        """Nova's uuid of a VM; None if it has none or is gone."""
+        try:
+            uuid: str | None = self.vm.get_instance_uuid(vm_name)
+        except os_win_exc.HyperVVMNotFoundException:
+            return None
+        return uuid
+
+    def power_events(self, timeframe_s: int, poll_s: int
+                     ) -> Callable[[], tuple[str, VMState] | None]:
+        """Subscribe to changes of state of all VMs.
+
+        :param timeframe_s: how often Windows compares the states.
+        :param poll_s: how long one call waits.
+        :returns: a function that waits for the next change and gives the
+            VM's name and new state, or None if there was none or one to a
+            state that is only passed through.
+        """
+        listener = nova_utils.tpool_wrap(
+            self.vm.get_vm_power_state_change_listener(
+                timeframe=timeframe_s, filtered_states=_EVENT_STATES))
+
+        def next_event() -> tuple[str, VMState] | None:
+            try:
+                event = listener(poll_s * 1000)
+            except os_win_exc.x_wmi_timed_out:
+                return None
+            state = self.vm.get_vm_power_state(event.EnabledState)
+            try:
+                return event.ElementName, VMState(state)
+            except ValueError:
+                return None
+        return next_event
+
+    # -- devices ----------------------------------------------------------
+
+    def attach_drive(self, vm_name: str, path: str, slot: model.Slot,
+                     kind: DriveKind) -> None:
+        """Plug a disk or DVD image into a slot of a VM."""
+        if slot.bus is model.Bus.IDE:
+            self.vm.attach_ide_drive(vm_name, path, slot.controller, slot.lun,
+                                     kind.value)
+            return
+        self.vm.attach_drive(vm_name, path,
+                             self.vm.get_vm_scsi_controller(vm_name),
+                             slot.lun, kind.value)
+
+    def set_processor(self, vm_name: str, *, limit: int, weight: int,
+                      threads_per_core: int | None) -> None:
+        """Set what ``update_vm`` of os-win cannot; call it afterwards.
+
+        :param limit: cap in thousandths of a percent.
+        :param weight: share of a busy host, 1 to 10000.
+        :param threads_per_core: None leaves it to the host.
+        """
+        settings = self.vm._lookup_vm_check(vm_name)
+        processor = self.vm._compat_conn.query(
+            "SELECT * FROM Msvm_ProcessorSettingData WHERE InstanceID LIKE "
+            f"'{settings.InstanceID}%'")[0]
+        processor.Limit = limit
+        processor.Weight = weight
+        if threads_per_core is not None:
+            processor.HwThreadsPerCore = threads_per_core
+        self.vm._jobutils.modify_virt_resource(processor)
+
+    def nic_names(self, vm_name: str) -> list[str]:
+        """Names (Neutron port ids) of the NICs of a VM."""
+        return list(self.vm.get_vm_nic_names(vm_name))
+
+    # -- pipes ------------------------------------------------------------
+
+    def named_pipe(self, pipe_path: str, **handler_args: Any) -> Any:
+        """Handler of one named pipe, see os-win's NamedPipeHandler."""
+        return self._named_pipe(pipe_path, **handler_args)
+
+    def io_queue(self, connected: Any) -> Any:
+        """Queue between a pipe handler and its client.
+
+        :param connected: native Event that says whether a client is there.
+        """
+        return self._io_queue(connected)
+
+
+def _is_uuid(text: str) -> bool:
+    from_text = text.replace('-', '').lower()
+    return len(from_text) == 32 and all(c in '0123456789abcdef'
+                                        for c in from_text)
+
+
+def connect() -> Win:
+    """Bind to the host that this process (or the current test) is for.
+
+    :raises HypervisorTooOld: before Windows Server 2012 R2.
+    :raises HypervisorUnavailable: Hyper-V's management service is missing.
+    """
+    try:
+        return Win(oswin_loader.bind())
+    except (os_win_exc.OSWinException, os_win_exc.x_wmi) as exc:
+        raise exception.HypervisorUnavailable() from exc

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Where things lie on a host, and the only hands that touch files.
+
+Paths are Windows paths (drives, UNC, CSV) on every platform: ``ntpath``
+decides about them, a :class:`Files` object carries operations out. The tree
+is that of the in-tree driver and of compute-hyperv 14, so that their
+instances are adopted::
+
+    <instances_path>\
+        _base\                         [image_cache] subdirectory_name
+            <image id>.vhdx            as downloaded (or converted)
+            <image id>_<GiB>.vhd       grown copy for VHD with CoW
+        locks\                         lock files, shared by all hosts here
+        instance-0000002a\             one per instance, by its VM name
+            root.vhdx  root.vhd        system disk
+            root.iso                   the instance's copy of an ISO image
+            eph0.vhdx  eph1.vhdx ...   ephemeral disks
+            swap.vhdx
+            configdrive.iso|vhd
+            console.log  console.log.1
+            Virtual Machines\ ...      Hyper-V's own files
+        instance-0000002a_revert\      before a resize is confirmed
+        export\instance-0000002a\      a snapshot being made
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import ntpath
+import sys
+import time
+from typing import Any
+from typing import IO
+
+from oslo_log import log as logging
+
+from compute_hyperv import errors
+from compute_hyperv import model
+from compute_hyperv import operation
+from compute_hyperv import osfiles
+
+if sys.platform == 'win32':
+    import msvcrt
+else:
+    import fcntl
+
+LOG = logging.getLogger(__name__)
+
+#: Windows codes that pass when Hyper-V, a backup or a virus scanner lets go:
+#: sharing violation, directory not empty.
+BUSY = (32, 145)
+_NOT_FOUND = (2, 3)
+
+#: Longest path of the classic Windows file functions, with the final NUL.
+MAX_PATH = 260
+#: Longest thing below an instances path: instance name, Hyper-V's folder, a
+#: GUID and its extension.
+_BELOW = len(r'\instance-00000000_revert\Virtual Machines\.vmcx') + 36
+
+_DISK_FORMATS = ('vhdx', 'vhd')
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two spellings name one path: case and slashes do not count."""
+    return normal(one) == normal(other)
+
+
+def normal(path: str) -> str:
+    """The spelling of *path* by which paths are compared."""
+    return ntpath.normcase(ntpath.normpath(path))
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Whether *path* lies in *directory*, at any depth."""
+    return normal(path).startswith(normal(directory).rstrip('\\') + '\\')
+
+
+class Paths:
+    """Directory layout and file operations of one host.
+
+    :param files: the host's files, see ``osfiles.Files``.
+    :param instances_path: Windows path, local, CSV or UNC.
+    :param cache_dir_name: name of the image cache below it.
+    :param busy_timeout_s: how long deletions and renames wait for files that
+        are in use.
+    :raises BadOption: the path leaves no room for Hyper-V's own files.
+    """
+
+    def __init__(self, files: osfiles.Files, *, instances_path: str,
+                 cache_dir_name: str = '_base', busy_timeout_s: float = 15,
+                 clock: operation.Clock = time) -> None:
+        self._files = files
+        self.instances_dir = ntpath.normpath(instances_path)
+        if len(self.instances_dir) + _BELOW >= MAX_PATH:
+            raise errors.BadOption(
+                option='instances_path',
+                reason=f'{self.instances_dir} is {len(self.instances_dir)} '
+                       f'characters long; Hyper-V needs it shorter than '
+                       f'{MAX_PATH - _BELOW}')
+        self.base_dir = ntpath.join(self.instances_dir, cache_dir_name)
+        self.locks_dir = ntpath.join(self.instances_dir, 'locks')
+        self._busy_timeout_s = busy_timeout_s
+        self._clock = clock
+
+    # -- layout -----------------------------------------------------------
+
+    def instance_dir(self, vm_name: str) -> str:
+        """Directory of one instance."""
+        return ntpath.join(self.instances_dir, vm_name)
+
+    def revert_dir(self, vm_name: str) -> str:
+        """Where a resize keeps what it would restore."""
+        return ntpath.join(self.instances_dir, f'{vm_name}_revert')
+
+    def export_dir(self, vm_name: str) -> str:
+        """Where a snapshot is put together."""
+        return ntpath.join(self.instances_dir, 'export', vm_name)
+
+    def root_path(self, vm_name: str, disk_format: str) -> str:
+        """The system disk; *disk_format* is vhd, vhdx or iso."""
+        return self._in(vm_name, f'root.{disk_format.lower()}')
+
+    def ephemeral_path(self, vm_name: str, index: int,
+                       disk_format: str) -> str:
+        """The ephemeral disk number *index*, from 0."""
+        return self._in(vm_name, f'eph{index}.{disk_format.lower()}')
+
+    def swap_path(self, vm_name: str, disk_format: str) -> str:
+        """The swap disk."""
+        return self._in(vm_name, f'swap.{disk_format.lower()}')
+
+    def config_path(self, vm_name: str, disk_format: str,
+                    rescue: bool = False) -> str:
+        """The config drive; *disk_format* is iso or vhd."""
+        suffix = '-rescue' if rescue else ''
+        return self._in(vm_name, f'configdrive{suffix}.{disk_format.lower()}')
+
+    def console_path(self, vm_name: str) -> str:
+        """The console log; its archive is ``<this>.1``."""
+        return self._in(vm_name, 'console.log')
+
+    def layout(self, vm_name: str) -> model.InstanceLayout:
+        """Where the planner may put the files of an instance."""
+        return model.InstanceLayout(
+            instance_dir=self.instance_dir(vm_name),
+            root_stem=self._in(vm_name, 'root'),
+            ephemeral_stem=self._in(vm_name, 'eph'),
+            swap_stem=self._in(vm_name, 'swap'),
+            config_stem=self._in(vm_name, 'configdrive'),
+            console_path=self.console_path(vm_name),
+            base_dir=self.base_dir)
+
+    def find_root(self, vm_name: str) -> str | None:
+        """The system disk that exists, whatever its format."""
+        paths = (self.root_path(vm_name, fmt) for fmt in _DISK_FORMATS)
+        return next((path for path in paths if self.exists(path)), None)
+
+    def find_config_drive(self, vm_name: str) -> str | None:
+        """The config drive that exists, whatever its format."""
+        paths = (self.config_path(vm_name, fmt) for fmt in ('iso', 'vhd'))
+        return next((path for path in paths if self.exists(path)), None)
+
+    def instance_dirs(self) -> Iterator[str]:
+        """Names of what can be directories of instances.
+
+        All directories below the instances path except the cache, the locks
+        and exports.
+        """
+        own = {ntpath.basename(self.base_dir).lower(), 'locks', 'export'}
+        for name in self.list_dir(self.instances_dir):
+            path = ntpath.join(self.instances_dir, name)
+            if name.lower() not in own and self._files.is_dir(path):
+                yield name
+
+    def _in(self, vm_name: str, file_name: str) -> str:
+        return ntpath.join(self.instance_dir(vm_name), file_name)
+
+    # -- files ------------------------------------------------------------
+
+    def host_path(self, path: str) -> str:
+        """What other programs (qemu-img, mkisofs) must be given."""
+        return self._files.host_path(path)
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or directory is there."""
+        return self._files.exists(path)
+
+    def is_dir(self, path: str) -> bool:
+        """Whether *path* is a directory."""
+        return self._files.is_dir(path)
+
+    def list_dir(self, path: str) -> list[str]:
+        """Names in a directory; none if it does not exist."""
+        if not self._files.is_dir(path):
+            return []
+        return list(self._files.list_dir(path))
+
+    def make_dir(self, path: str) -> bool:
+        """Make a directory and its parents; whether this call made it."""
+        if self._files.is_dir(path):
+            return False
+        self._files.make_dirs(path)
+        return True
+
+    def open(self, path: str, mode: str = 'r',
+             encoding: str | None = None) -> IO[Any]:
+        """Open a file, as :func:`open` does."""
+        return self._files.open(path, mode, encoding)
+
+    def read_bytes(self, path: str) -> bytes:
+        """The content of a file; nothing if it does not exist."""
+        try:
+            with self._files.open(path, 'rb') as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            return b''
+
+    def size_bytes(self, path: str) -> int:
+        """Size of the file as it lies on disk."""
+        return self._files.size_bytes(path)
+
+    def mtime(self, path: str) -> float:
+        """Time of the last change, seconds since the epoch."""
+        return self._files.mtime(path)
+
+    def touch(self, path: str, mtime: float | None = None) -> None:
+        """Set the time of the last change, now by default."""
+        self._files.touch(path, mtime)
+
+    def disk_usage(self, path: str) -> tuple[int, int]:
+        """Total and free bytes of the volume (or share) of *path*."""
+        return self._files.disk_usage(path)
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy a file; *target* appears only when it is complete."""
+        partial = f'{target}.part'
+        try:
+            self._files.copy(source, partial)
+            self.rename(partial, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.remove(partial)
+            raise
+
+    def remove(self, path: str) -> None:
+        """Delete a file; a missing one is fine.
+
+        Waits for a file in use, see *busy_timeout_s*.
+        """
+        self._patient(self._remove, path)
+
+    def rename(self, source: str, target: str) -> None:
+        """Rename within a volume; *target* must not exist."""
+        self._patient(self._files.rename, source, target)
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename within a volume over an existing *target*."""
+        self._patient(self._files.replace, source, target)
+
+    def delete_tree(self, path: str) -> None:
+        """Delete a directory and all below; a missing one is fine.
+
+        Hyper-V keeps files of a VM open for a moment after it is gone: waits
+        for them, see *busy_timeout_s*.
+        """
+        self._patient(self._delete_tree, path)
+
+    def _patient(self, call: Callable[..., None], *args: str) -> None:
+        operation.retry(call, *args, on=(OSError,), only_if=_is_busy,
+                        timeout_s=self._busy_timeout_s, clock=self._clock)
+
+    def _remove(self, path: str) -> None:
+        try:
+            self._files.remove(path)
+        except OSError as exc:
+            if not _is_missing(exc):
+                raise
+
+    def _delete_tree(self, path: str) -> None:
+        if not self._files.is_dir(path):
+            return
+        for name in self._files.list_dir(path):
+            below = ntpath.join(path, name)
+            if self._files.is_dir(below):
+                self._delete_tree(below)
+            else:
+                self._remove(below)
+        try:
+            self._files.remove_dir(path)
+        except OSError as exc:
+            if not _is_missing(exc):
+                raise
+
+    # -- locks ------------------------------------------------------------
+
+    def try_lock(self, name: str) -> Callable[[], None] | None:
+        """Take the lock file *name* if nobody has it.
+
+        :returns: what releases it, or None. The operating system releases it
+            too when the process dies.
+        """
+        self.make_dir(self.locks_dir)
+        path = ntpath.join(self.locks_dir, f'hyperv-{name}.lock')
+        stream = open(self._files.host_path(path), 'ab')
+        try:
+            if sys.platform == 'win32':
+                msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            # Held by another: EACCES on Windows, EWOULDBLOCK elsewhere.
+            stream.close()
+            return None
+        return stream.close
+
+
+def _is_busy(exc: BaseException) -> bool:
+    return getattr(exc, 'winerror', None) in BUSY
+
+
+def _is_missing(exc: OSError) -> bool:
+    return (isinstance(exc, FileNotFoundError) or
+            getattr(exc, 'winerror', None) in _NOT_FOUND)
