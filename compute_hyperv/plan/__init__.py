@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deciding, apart from acting: one call for each operation.
+
+Everything in this package is pure.  It reads Nova's objects and the
+host's capabilities, and gives back frozen values or refuses; it touches
+no host, no file, no configuration and no clock.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+
+from nova import objects
+
+from compute_hyperv import model
+from compute_hyperv.plan import disks
+from compute_hyperv.plan import machine
+from compute_hyperv.plan import nics
+from compute_hyperv.plan import request
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PlanOptions:
+    """The options of this node that shape its VMs."""
+
+    machine: machine.MachineOptions = machine.MachineOptions()
+    disks: disks.DiskOptions = disks.DiskOptions()
+    #: Name of the vSwitch of all NICs; None for the first external one.
+    vswitch_name: str | None = None
+
+
+class Planner:
+    """Makes the plans that the operations carry out."""
+
+    def __init__(self, caps: model.HostCaps, options: PlanOptions) -> None:
+        self._caps = caps
+        self._options = options
+
+    def instance(self, instance: objects.Instance,
+                 image_meta: objects.ImageMeta,
+                 block_device_info: disks.BlockDeviceInfo | None,
+                 network_info: collections.abc.Iterable[nics.Vif],
+                 layout: model.InstanceLayout, *,
+                 config_drive: bool) -> model.InstancePlan:
+        """Everything that spawning an instance will make.
+
+        :param block_device_info: see :meth:`disks.DiskPlanner.plan`.
+        :param network_info: Nova's VIF dicts; iterating may wait.
+        :param config_drive: whether the instance gets one.
+        :raises nova.exception.NovaException: a refusal, see
+            :func:`machine.plan_machine`, :meth:`disks.DiskPlanner.plan`
+            and :func:`nics.plan_nics`.  Nothing has been touched.
+        """
+        asked = request.Request(instance, image_meta)
+        spec = machine.plan_machine(asked, self._caps, self._options.machine)
+        drives = disks.DiskPlanner(
+            asked, spec.generation, self._caps, self._options.disks,
+            layout).plan(block_device_info or {}, config_drive)
+        return model.InstancePlan(
+            vm_name=instance.name, uuid=instance.uuid, machine=spec,
+            disks=drives.disks, volumes=drives.volumes,
+            nics=self.nics(network_info))
+
+    def nics(self, network_info: collections.abc.Iterable[nics.Vif]
+             ) -> tuple[model.NicSpec, ...]:
+        """The NICs of these ports; see :func:`nics.plan_nics`."""
+        return nics.plan_nics(network_info, self._options.vswitch_name)
+
+    def with_image(self, plan: model.InstancePlan,
+                   image: model.CachedImage,
+                   layout: model.InstanceLayout) -> model.InstancePlan:
+        """The plan once the image is in the cache and its format known.
+
+        :raises nova.exception.NovaException: see :func:`disks.fit_image`.
+        """
+        fitted = tuple(
+            disks.fit_image(disk, image, plan.machine.generation, layout)
+            if disk.source.is_image else disk for disk in plan.disks)
+        return dataclasses.replace(plan, disks=fitted)

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From block device mappings to disks in the slots of a VM.
+
+Pure: every refusal (a bus that the generation lacks, too many devices,
+device types that Hyper-V does not have) comes before anything exists.
+
+======================  =========================  ====================
+drive                   generation 1               generation 2
+======================  =========================  ====================
+root                    IDE 0:0                    SCSI 0:0
+ISO image, blank root   IDE 0:0, disk at IDE 0:1   SCSI 0:0, 0:1
+config drive            IDE 1:1                    the next SCSI slot
+ephemerals, swap        SCSI, or IDE if asked      SCSI
+volumes                 SCSI, or IDE if asked      SCSI
+======================  =========================  ====================
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+from typing import Any
+
+from nova import exception
+
+from compute_hyperv import model
+from compute_hyperv.plan import request as req
+from compute_hyperv.plan import slots as slot_plan
+
+#: One entry of Nova's ``block_device_info`` lists.
+BlockDevice = collections.abc.Mapping[str, Any]
+BlockDeviceInfo = collections.abc.Mapping[str, Any]
+
+_CONFIG_SLOT = model.Slot(bus=model.Bus.IDE, controller=1, lun=1)
+#: Image formats that hold a disk; ``images`` converts all but VHD(X).
+_DISK_FORMATS = ('qcow2', 'raw', 'vhd', 'vhdx', 'vmdk')
+_IOPS_BYTES = 8 * model.KIB
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DiskOptions:
+    """Configuration that shapes the disks of this node's VMs."""
+
+    use_cow_images: bool = True
+    config_drive_cdrom: bool = False
+    #: Protocols of volumes that this node can attach.
+    volume_protocols: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DiskPlan:
+    """The drives of one VM."""
+
+    disks: tuple[model.DiskSpec, ...]
+    volumes: tuple[model.VolumeSpec, ...]
+
+
+class DiskPlanner:
+    """Plans the drives of one VM; used once."""
+
+    def __init__(self, request: req.Request, generation: model.Generation,
+                 caps: model.HostCaps, options: DiskOptions,
+                 layout: model.InstanceLayout) -> None:
+        self._request = request
+        self._generation = generation
+        self._options = options
+        self._layout = layout
+        self._slots = slot_plan.Slots(generation, caps)
+        self._qos = plan_qos(request)
+
+    def plan(self, info: BlockDeviceInfo, config_drive: bool) -> DiskPlan:
+        """Give every drive its slot.
+
+        :param info: Nova's dict, ``{'root_device_name': '/dev/sda',
+            'image': [..], 'ephemerals': [..], 'swap': {..} or None,
+            'block_device_mapping': [..]}``; a ``disk_bus`` that the user
+            gave is kept.
+        :param config_drive: whether the instance gets one.
+        :raises nova.exception.InvalidInput: a device that Hyper-V does not
+            have.
+        :raises nova.exception.TooManyDiskDevices: more devices than slots.
+        :raises nova.exception.VolumeDriverNotFound: a volume of a
+            protocol that this node does not know.
+        """
+        volumes = tuple(info.get('block_device_mapping') or ())
+        root_volume = _find_root_volume(info, volumes)
+        # The boot slot first, then the config drive, so that data disks
+        # cannot take either.
+        boot: list[model.DiskSpec] = []
+        specs: list[model.VolumeSpec] = []
+        if root_volume is None:
+            boot = self._image_disks(info)
+        else:
+            specs.append(self._volume(root_volume, boots=True))
+        config = [self._config_disk()] if config_drive else []
+        data = self._ephemerals(info) + self._swap(info)
+        specs += [self._volume(volume, boots=False) for volume in volumes
+                  if volume is not root_volume]
+        return DiskPlan(disks=tuple(boot + data + config),
+                        volumes=tuple(specs))
+
+    # -- the image ---------------------------------------------------------
+
+    def _image_disks(self, info: BlockDeviceInfo) -> list[model.DiskSpec]:
+        device: BlockDevice = next(iter(info.get('image') or ()), {})
+        _refuse_encrypted(device, 'the root disk')
+        device_name = _text(device.get('device_name')
+                            or info.get('root_device_name'))
+        if self._request.disk_format == 'iso':
+            return self._iso_disks(device, device_name)
+        if self._request.disk_format not in (*_DISK_FORMATS, ''):
+            raise exception.InvalidDiskFormat(
+                disk_format=self._request.disk_format)
+        bus = self._root_bus(device, 'hw_disk_bus')
+        source = model.DiskSource.IMAGE_COPY
+        if self._options.use_cow_images:
+            source = model.DiskSource.IMAGE_CHILD
+        return [self._root(
+            role=model.DiskRole.ROOT, source=source,
+            format=self._guess_format(), slot=self._take(bus, 'root disk'),
+            boot_index=0, qos=self._qos, device_name=device_name)]
+
+    def _iso_disks(self, device: BlockDevice,
+                   device_name: str | None) -> list[model.DiskSpec]:
+        """The ISO in the DVD drive, and an empty disk to install to."""
+        bus = self._root_bus(device, 'hw_cdrom_bus')
+        disks = [self._root(
+            role=model.DiskRole.ISO, source=model.DiskSource.IMAGE_COPY,
+            format=model.DiskFormat.ISO, slot=self._take(bus, 'ISO image'),
+            boot_index=0, size_bytes=0, device_name=device_name)]
+        if self._root_bytes:
+            disks.append(self._root(
+                role=model.DiskRole.ROOT, source=model.DiskSource.BLANK,
+                format=model.DiskFormat.VHDX,
+                slot=self._take(self._slots.boot_bus, 'root disk'),
+                boot_index=1, qos=self._qos))
+        return disks
+
+    def _root(self, *, format: model.DiskFormat, role: model.DiskRole,
+              source: model.DiskSource, slot: model.Slot, boot_index: int,
+              size_bytes: int | None = None,
+              qos: model.QosSpec | None = None,
+              device_name: str | None = None) -> model.DiskSpec:
+        if size_bytes is None:
+            size_bytes = self._root_bytes
+        return model.DiskSpec(
+            role=role, source=source, format=format, slot=slot, qos=qos,
+            path=self._layout.root_path(format), size_bytes=size_bytes,
+            boot_index=boot_index, device_name=device_name)
+
+    @property
+    def _root_bytes(self) -> int:
+        return int(self._request.instance.flavor.root_gb) * model.GIB
+
+    def _guess_format(self) -> model.DiskFormat:
+        """What Glance says; the content decides when it is there."""
+        vhd = (self._request.disk_format == 'vhd'
+               and self._generation is model.Generation.ONE)
+        return model.DiskFormat.VHD if vhd else model.DiskFormat.VHDX
+
+    def _root_bus(self, device: BlockDevice, prop: str) -> model.Bus:
+        """The bus of the boot slot, if nothing asks for another."""
+        boot = self._slots.boot_bus
+        asked = device.get('disk_bus')
+        if asked:
+            if asked != boot.value:
+                raise self._bad_bus(_text(asked) or '', 'the root disk',
+                                    boot.value)
+            return boot
+        self._request.find_property_choice(prop, (boot.value,))
+        return boot
+
+    # -- other local disks -------------------------------------------------
+
+    def _ephemerals(self, info: BlockDeviceInfo) -> list[model.DiskSpec]:
+        disks = []
+        for index, device in enumerate(info.get('ephemerals') or ()):
+            name = f'ephemeral disk {index}'
+            self._check_device(device, name)
+            disks.append(self._blank(
+                device, name, model.DiskRole.EPHEMERAL,
+                self._layout.ephemeral_path(index, model.DiskFormat.VHDX),
+                int(device['size']) * model.GIB))
+        return disks
+
+    def _swap(self, info: BlockDeviceInfo) -> list[model.DiskSpec]:
+        device = info.get('swap')
+        if not device or not device.get('swap_size'):
+            return []
+        self._check_device(device, 'swap disk')
+        return [self._blank(
+            device, 'swap disk', model.DiskRole.SWAP,
+            self._layout.swap_path(model.DiskFormat.VHDX),
+            int(device['swap_size']) * model.MIB)]
+
+    def _blank(self, device: BlockDevice, name: str, role: model.DiskRole,
+               path: str, size_bytes: int) -> model.DiskSpec:
+        if size_bytes <= 0:
+            raise req.conflict(f'{name} has no size')
+        return model.DiskSpec(
+            role=role, path=path, format=model.DiskFormat.VHDX,
+            source=model.DiskSource.BLANK, size_bytes=size_bytes,
+            slot=self._take(self._data_bus(device, name), name),
+            qos=self._qos, device_name=_text(device.get('device_name')))
+
+    def _config_disk(self) -> model.DiskSpec:
+        if self._options.config_drive_cdrom:
+            disk_format = model.DiskFormat.ISO
+        elif self._generation is model.Generation.TWO:
+            disk_format = model.DiskFormat.VHDX     # it knows no VHD
+        else:
+            disk_format = model.DiskFormat.VHD
+        if self._generation is model.Generation.ONE:
+            slot = self._slots.reserve(_CONFIG_SLOT)
+        else:
+            slot = self._take(model.Bus.SCSI, 'config drive')
+        return model.DiskSpec(
+            role=model.DiskRole.CONFIG, format=disk_format, slot=slot,
+            path=self._layout.config_path(disk_format), size_bytes=0,
+            source=model.DiskSource.CONFIG_DRIVE)
+
+    # -- volumes -----------------------------------------------------------
+
+    def _volume(self, volume: BlockDevice, *,
+                boots: bool) -> model.VolumeSpec:
+        connection = volume.get('connection_info') or {}
+        volume_id = str(connection.get('serial') or '')
+        name = f'volume {volume_id}'
+        self._check_device(volume, name)
+        protocol = str(connection.get('driver_volume_type'))
+        if protocol not in self._options.volume_protocols:
+            raise exception.VolumeDriverNotFound(driver_type=protocol)
+        bus = self._data_bus(volume, name)
+        if boots:
+            bus = self._root_bus(volume, 'hw_disk_bus')
+        boot_index = volume.get('boot_index')
+        if boots and boot_index is None:
+            boot_index = 0
+        if boot_index is not None and int(boot_index) < 0:
+            boot_index = None
+        return model.VolumeSpec(
+            volume_id=volume_id, protocol=protocol,
+            slot=self._take(bus, name), boot_index=boot_index,
+            device_name=_text(volume.get('mount_device')))
+
+    # -- rules for all of them ---------------------------------------------
+
+    def _take(self, bus: model.Bus, name: str) -> model.Slot:
+        return self._slots.take(bus, name)
+
+    def _data_bus(self, device: BlockDevice, name: str) -> model.Bus:
+        asked = device.get('disk_bus')
+        if not asked:
+            return model.Bus.SCSI
+        for bus in self._slots.buses:
+            if bus.value == asked:
+                return bus
+        allowed = ', '.join(bus.value for bus in self._slots.buses)
+        raise self._bad_bus(str(asked), name, allowed)
+
+    def _bad_bus(self, bus: str, name: str,
+                 allowed: str) -> exception.InvalidInput:
+        return req.conflict(
+            f'disk_bus={bus} of {name}; allowed for generation '
+            f'{self._generation.value}: {allowed}')
+
+    def _check_device(self, device: BlockDevice, name: str) -> None:
+        _refuse_encrypted(device, name)
+        device_type = device.get('device_type')
+        if device_type not in (None, 'disk'):
+            raise req.conflict(
+                f'device_type={device_type} of {name}; allowed: disk')
+
+
+def plan_qos(request: req.Request) -> model.QosSpec | None:
+    """The limit of every local disk of an instance.
+
+    Hyper-V counts I/O in units of 8 KiB: bytes are rounded down to it,
+    but not to nothing.  A limit of operations wins over one of bytes.
+    """
+    iops = request.find_spec_int('quota:disk_total_iops_sec', minimum=0)
+    rate = request.find_spec_int('quota:disk_total_bytes_sec', minimum=0)
+    if iops:
+        return model.QosSpec(max_iops=iops)
+    if rate:
+        return model.QosSpec(max_iops=max(1, rate // _IOPS_BYTES))
+    return None
+
+
+def fit_image(disk: model.DiskSpec, image: model.CachedImage,
+              generation: model.Generation,
+              layout: model.InstanceLayout) -> model.DiskSpec:
+    """The root disk once it is known what the image really is.
+
+    :raises nova.exception.FlavorDiskSmallerThanImage: it does not fit.
+    :raises nova.exception.InvalidDiskFormat: an ISO that is none, a disk
+        image registered as ISO, or VHD for generation 2.
+    """
+    iso = image.format is model.DiskFormat.ISO
+    if iso != (disk.role is model.DiskRole.ISO):
+        raise exception.InvalidDiskFormat(disk_format=image.format.value)
+    if (image.format is model.DiskFormat.VHD
+            and generation is model.Generation.TWO):
+        raise exception.InvalidDiskFormat(
+            disk_format='vhd (hw_machine_type=hyperv-gen2 needs vhdx)')
+    size_bytes = disk.size_bytes
+    if not iso and 0 < size_bytes < image.virtual_size_bytes:
+        raise exception.FlavorDiskSmallerThanImage(
+            flavor_size=size_bytes, image_size=image.virtual_size_bytes)
+    return dataclasses.replace(
+        disk, format=image.format, parent_path=image.path,
+        path=layout.root_path(image.format))
+
+
+def _find_root_volume(info: BlockDeviceInfo,
+                      volumes: tuple[BlockDevice, ...]
+                      ) -> BlockDevice | None:
+    """The volume at the root device's name, whatever its position."""
+    root_device = _text(info.get('root_device_name'))
+    return next((volume for volume in volumes
+                 if root_device
+                 and _text(volume.get('mount_device')) == root_device),
+                None)
+
+
+def _refuse_encrypted(device: BlockDevice, name: str) -> None:
+    if device.get('encrypted'):
+        raise req.conflict(
+            f'hw:ephemeral_encryption: {name} cannot be encrypted on '
+            'Hyper-V; allowed: false')
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
