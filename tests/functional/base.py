@@ -23,8 +23,10 @@ from nova.tests.functional.api import client
 from nova.tests.functional import fixtures as func_fixtures
 from nova.tests.functional import integrated_helpers
 
+from compute_hyperv.sim import disks
 from compute_hyperv.sim import fabric as sim_fabric
 from tests.functional import glance
+from tests.functional import hostview
 from tests.functional import neutron
 
 CONF = nova.conf.CONF
@@ -200,9 +202,36 @@ class TestCase(test.TestCase,
             memory_mb=memory_mib, vcpu=vcpus, disk=disk_gib,
             ephemeral=ephemeral_gib, swap=swap_mib, extra_spec=specs or None)
 
-    def vm_name(self, server):
-        """The name of the server's VM on the host."""
-        return server['OS-EXT-SRV-ATTR:instance_name']
+    def view(self, host='HV1'):
+        """What is to be seen on a simulated host."""
+        return hostview.HostView(self.fabric.host(host))
+
+    def vm(self, server):
+        """The server's VM, on the host where Nova says that it is."""
+        return self.view(server['OS-EXT-SRV-ATTR:host']).vm(
+            server['OS-EXT-SRV-ATTR:instance_name'])
+
+    def assert_disk_begins_like_image(self, path, image_id, *, disk_gib,
+                                      host='HV1'):
+        """A guest reads the image's bytes there, then zeros, to the end.
+
+        :param path: Windows path of the disk on *host*.
+        """
+        with (self._open_disk(path, host) as disk,
+              disks.open_disk(self.glance.path(image_id), writable=False,
+                              resolve=str) as image):
+            self.assertEqual(disk_gib << 30, disk.size_bytes)
+            for offset in range(0, image.size_bytes, 1 << 20):
+                length = min(1 << 20, image.size_bytes - offset)
+                self.assertEqual(image.read(offset, length),
+                                 disk.read(offset, length), hex(offset))
+            self.assertEqual(bytes(1 << 16),
+                             disk.read(disk.size_bytes - (1 << 16), 1 << 16))
+
+    def _open_disk(self, path, host):
+        storage = self.fabric.host(host).storage
+        return disks.open_disk(storage.local(path), writable=False,
+                               resolve=storage.local, win_path=path)
 
     def fault(self, server):
         """Nova's message about why the server is in ERROR."""

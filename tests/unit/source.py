@@ -18,6 +18,7 @@ class Import:
     line: int
     is_top_level: bool
     is_relative: bool
+    is_for_types: bool = False      #: under `if TYPE_CHECKING`
 
     @property
     def package(self):
@@ -49,15 +50,17 @@ class Module:
     def imports(self):
         """Every import statement's targets, of functions too."""
         top = set(self._top_level_statements())
+        typed = self._typing_statements()
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    yield Import(alias.name, node.lineno, node in top, False)
+                    yield Import(alias.name, node.lineno, node in top, False,
+                                 node in typed)
             elif isinstance(node, ast.ImportFrom):
                 base = self._base_of(node)
                 for alias in node.names:
                     yield Import(_deepest(base, alias.name), node.lineno,
-                                 node in top, bool(node.level))
+                                 node in top, bool(node.level), node in typed)
 
     def _top_level_statements(self):
         """Statements outside functions; the bodies of if and try too."""
@@ -70,6 +73,12 @@ class Module:
                          if isinstance(child, ast.stmt)]
                 for handler in getattr(node, 'handlers', ()):
                     todo += handler.body
+
+    def _typing_statements(self):
+        return {child for node in ast.walk(self.tree)
+                if isinstance(node, ast.If)
+                and ast.unparse(node.test).endswith('TYPE_CHECKING')
+                for child in node.body}
 
     def _base_of(self, node):
         if not node.level:

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a test reads of a simulated host: the outcome, not the way to it."""
+
+import dataclasses
+import ntpath
+
+from compute_hyperv.sim import devices
+from compute_hyperv.sim import vm as sim_vm
+
+
+@dataclasses.dataclass(frozen=True)
+class Drive:
+    """A disk or DVD with a medium in it, and where it is plugged in."""
+
+    path: str           #: Windows path
+    bus: str            #: 'ide' or 'scsi'
+    controller: int
+    lun: int
+    is_dvd: bool
+
+    @property
+    def name(self):
+        return ntpath.basename(self.path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Nic:
+    """A network adapter."""
+
+    port_id: str        #: ElementName: the Neutron port
+    mac: str            #: 12 hex digits, upper case
+    switch: str         #: name of the switch, '' when not connected
+
+
+class VmView:
+    """A VM as an administrator sees it."""
+
+    def __init__(self, vm):
+        self.vm = vm
+
+    @property
+    def state(self):
+        """'running', 'off', 'paused', 'saved', ..."""
+        return sim_vm.state_name(self.vm.state)
+
+    @property
+    def generation(self):
+        return self.vm.generation
+
+    @property
+    def memory_mib(self):
+        return int(self.vm.memory['VirtualQuantity'])
+
+    @property
+    def vcpus(self):
+        return int(self.vm.processor['VirtualQuantity'])
+
+    @property
+    def settings(self):
+        """The Msvm_VirtualSystemSettingData."""
+        return self.vm.settings
+
+    @property
+    def notes(self):
+        return list(self.vm.settings['Notes'] or ())
+
+    @property
+    def drives(self):
+        """Drives by bus, controller and LUN."""
+        found = [self._drive(medium) for medium in self.vm.media()]
+        return sorted(found, key=lambda drive: (
+            drive.bus, drive.controller, drive.lun))
+
+    def drive(self, name):
+        """The drive with the medium of that file name."""
+        return next(drive for drive in self.drives if drive.name == name)
+
+    def _drive(self, medium):
+        store = self.vm.host.v2
+        drive = store.by_path(medium['Parent'])
+        controller = store.by_path(drive['Parent'])
+        bus = ('ide' if controller['ResourceSubType']
+               == devices.IDE_CONTROLLER else 'scsi')
+        controllers = self.vm.resources(
+            devices.RASD, controller['ResourceSubType'])
+        return Drive(
+            path=medium['HostResource'][0], bus=bus,
+            controller=[item.path for item in controllers].index(
+                controller.path),
+            lun=int(drive['AddressOnParent']),
+            is_dvd=drive['ResourceSubType'] == devices.DVD_DRIVE)
+
+    @property
+    def nics(self):
+        return [self._nic(nic) for nic in self.vm.resources(devices.NIC)]
+
+    def _nic(self, nic):
+        store = self.vm.host.v2
+        switch = ''
+        for port in self.vm.children(nic):
+            for path in port.get('HostResource') or ():
+                switch = store.by_path(path)['ElementName']
+        return Nic(port_id=nic['ElementName'],
+                   mac=(nic['Address'] or '').upper(), switch=switch)
+
+    @property
+    def serial_pipes(self):
+        """Pipe names by COM port, '' for a port without one."""
+        ports = self.vm.resources(devices.SERIAL)
+        return [(port['Connection'] or [''])[0] for port in ports]
+
+
+class HostView:
+    """A simulated host as a test sees it."""
+
+    def __init__(self, host):
+        self.host = host
+
+    @property
+    def vm_names(self):
+        return sorted(vm.name for vm in self.host.vms)
+
+    def vm(self, name):
+        """The VM of that name; LookupError without it."""
+        return VmView(self.host.vms.named(name))
+
+    def exists(self, path):
+        return self.host.storage.exists(path)
