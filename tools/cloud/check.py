@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tools/demo check``: does the whole of it work, from nothing?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import contextlib
+import time
+
+from cloud import client as clients
+from cloud import cloud as clouds
+from cloud import errors
+from cloud import layout as layouts
+from cloud import progress
+
+_NAME = 'check1'
+
+
+class _Check:
+    """The life of one server, step by step."""
+
+    def __init__(self, cloud: clouds.Cloud, client: clients.Client) -> None:
+        self._cloud = cloud
+        self._client = client
+
+    def steps(self) -> list[tuple[str, Callable[[], str]]]:
+        """What is done, in order; each returns its remark."""
+        return [
+            ('boot', self.boot), ('console log', self.console),
+            ('stop', self.stop), ('start', self.start),
+            ('reboot, soft', lambda: self.reboot('--soft')),
+            ('reboot, hard', lambda: self.reboot('--hard')),
+            ('volume', self.volume), ('delete', self.delete),
+            ('fabric is clean', self.clean)]
+
+    def boot(self) -> str:
+        self._client.create(_NAME)
+        self._client.wait_for(_NAME, 'ACTIVE')
+        server = self._client.server(_NAME)
+        return f'on {server["OS-EXT-SRV-ATTR:host"]}' if server else ''
+
+    def console(self) -> str:
+        return f'{self._client.wait_for_console(_NAME)} lines'
+
+    def stop(self) -> str:
+        self._client.run('server', 'stop', _NAME)
+        self._client.wait_for(_NAME, 'SHUTOFF')
+        return 'SHUTOFF'
+
+    def start(self) -> str:
+        self._client.run('server', 'start', _NAME)
+        self._client.wait_for(_NAME, 'ACTIVE')
+        return 'ACTIVE'
+
+    def reboot(self, kind: str) -> str:
+        self._client.run('server', 'reboot', kind, _NAME)
+        self._client.wait_for(_NAME, 'ACTIVE')
+        return 'ACTIVE'
+
+    def volume(self) -> str:
+        self._client.run('volume', 'create', '--size', '1', _NAME)
+        self._client.wait_for_volume(_NAME, 'available')
+        self._client.run('volume', 'delete', _NAME)
+        self._client.wait_for_volume(_NAME, None)
+        return 'created, deleted'
+
+    def delete(self) -> str:
+        self._client.run('server', 'delete', _NAME)
+        self._client.wait_gone(_NAME)
+        return ''
+
+    def clean(self) -> str:
+        return self._cloud.simulator.ask('check').strip().splitlines()[-1]
+
+
+def run(layout: layouts.Layout, show: progress.Progress,
+        first_port: int | None) -> int:
+    """Go through everything with a new cloud, which is removed at the end.
+
+    After a failure the cloud is stopped and its folder left for a look.
+
+    :returns: the exit code.
+    """
+    cloud = clouds.Cloud(layout, show)
+    with cloud.locked():
+        cloud.clean()
+        try:
+            cloud.up(first_port)
+            client = clients.Client(layout, cloud.settings(), show)
+            show.title('Check')
+            for title, action in _Check(cloud, client).steps():
+                with show.step(title) as step:
+                    step.note = action()
+        except BaseException:
+            with contextlib.suppress(errors.DemoError):
+                _take_down(cloud, show)
+            show.line('FAIL', None, 'check', f'see {layout.log_dir}')
+            raise
+        _take_down(cloud, show)
+        cloud.clean()
+    spent = time.monotonic() - show.started
+    show.line('ok', spent, 'check', 'everything works')
+    return 0
+
+
+def _take_down(cloud: clouds.Cloud, show: progress.Progress) -> None:
+    with show.step('down'):
+        cloud.down()
+        left = cloud.procs.marked()
+        if left:
+            raise errors.DemoError(f'Processes {sorted(left)} are left.')

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tools/demo``: the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+import os
+import pathlib
+import sys
+import time
+
+from cloud import check
+from cloud import client as clients
+from cloud import cloud as clouds
+from cloud import errors
+from cloud import layout as layouts
+from cloud import packages
+from cloud import progress
+from cloud import status
+
+_FIRST_SERVER = 'demo1'
+
+_DESCRIPTION = '''
+OpenStack with two simulated Hyper-V nodes, on this machine only.
+
+  up       install what is missing, start everything, boot a server (default)
+  status   what runs, where, and the servers
+  boot     boot one more server: tools/demo boot NAME [--host HV2]
+  down     stop everything; "up" goes on from there
+  clean    stop everything and remove it
+  check    in a cloud of its own: up, boot, console, stop, start, reboot,
+           delete, down; says for each whether it works
+'''
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command.
+
+    :returns: the exit code.
+    """
+    args = _parser().parse_args(argv)
+    os.umask(0o077)
+    show = progress.Progress()
+    try:
+        return _COMMANDS[args.command](args, show)
+    except errors.DemoError as exc:
+        show.close()
+        _explain(exc)
+        return 1
+    except KeyboardInterrupt:
+        show.close()
+        print('\nInterrupted. "tools/demo down" ends what still runs.',
+              file=sys.stderr)
+        return 130
+    finally:
+        show.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='tools/demo', description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('command', nargs='?', default='up',
+                        choices=list(_COMMANDS))
+    parser.add_argument('name', nargs='?', help='for boot: the new server')
+    parser.add_argument(
+        '--dir', type=pathlib.Path, default=layouts.CHECKOUT_DIR / '.demo',
+        metavar='FOLDER', help='where everything is kept '
+        '(default: .demo in the checkout)')
+    parser.add_argument(
+        '--port', type=int, metavar='N', help='first of the '
+        f'{layouts.PORT_SPAN} ports used on 127.0.0.1 (default: a free '
+        'range is looked for)')
+    parser.add_argument('--host', choices=layouts.NODES,
+                        help='for boot: the node (default: the scheduler\'s '
+                        'choice)')
+    parser.add_argument('--keep-packages', action='store_true',
+                        help='for clean: leave the Python packages')
+    return parser
+
+
+def _up(args: argparse.Namespace, show: progress.Progress) -> int:
+    cloud = _cloud(args, show)
+    show.say(f'OpenStack with simulated Hyper-V nodes, in '
+             f'{cloud.layout.base_dir}')
+    with cloud.locked():
+        cloud.up(args.port)
+        settings = cloud.settings()
+        client = clients.Client(cloud.layout, settings, show)
+        show.title('First server')
+        _boot(cloud, client, show, _FIRST_SERVER, None)
+    spent = time.monotonic() - show.started
+    show.title(f'Ready after {spent:.0f} s')
+    status.how_to_go_on(cloud, show)
+    return 0
+
+
+def _boot_command(args: argparse.Namespace, show: progress.Progress) -> int:
+    if not args.name:
+        raise errors.DemoError('Which name shall the new server have?')
+    cloud = _cloud(args, show)
+    settings = cloud.settings()
+    client = clients.Client(cloud.layout, settings, show)
+    _boot(cloud, client, show, args.name, args.host)
+    return 0
+
+
+def _boot(cloud: clouds.Cloud, client: clients.Client,
+          show: progress.Progress, name: str, node: str | None) -> None:
+    """Boot a server unless it exists, start it if it is off; show it."""
+    known = client.server(name)
+    if known is None:
+        with show.step(f'openstack server create {name}'):
+            client.create(name, node)
+    elif known['status'] == 'SHUTOFF':
+        with show.step(f'openstack server start {name}'):
+            client.run('server', 'start', name)
+    with show.step(f'{name} becomes ACTIVE') as step:
+        client.wait_for(name, 'ACTIVE')
+        server = client.server(name)
+        step.note = f'on {server["OS-EXT-SRV-ATTR:host"]}' if server else ''
+    with show.step(f'{name} writes to its console') as step:
+        lines = client.wait_for_console(name)
+        step.note = f'{lines} lines'
+    status.show_server(cloud, client, show, name)
+
+
+def _status(args: argparse.Namespace, show: progress.Progress) -> int:
+    return status.report(_cloud(args, show), show)
+
+
+def _down(args: argparse.Namespace, show: progress.Progress) -> int:
+    cloud = _cloud(args, show)
+    cloud.settings()
+    with cloud.locked(), show.step('Everything stops'):
+        cloud.down()
+    return 0
+
+
+def _clean(args: argparse.Namespace, show: progress.Progress) -> int:
+    base_dir = _base_dir(args)
+    for name in ('cloud', 'check'):
+        cloud = clouds.Cloud(layouts.Layout(base_dir, name), show)
+        if cloud.layout.root_dir.is_dir():
+            with cloud.locked(), show.step(f'Remove {cloud.layout.root_dir}'):
+                cloud.clean()
+    if not args.keep_packages:
+        with show.step('Remove the Python packages'):
+            packages.remove(base_dir)
+    return 0
+
+
+def _check(args: argparse.Namespace, show: progress.Progress) -> int:
+    return check.run(layouts.Layout(_base_dir(args), 'check'), show,
+                     args.port)
+
+
+def _cloud(args: argparse.Namespace, show: progress.Progress
+           ) -> clouds.Cloud:
+    return clouds.Cloud(layouts.Layout(_base_dir(args)), show)
+
+
+def _base_dir(args: argparse.Namespace) -> pathlib.Path:
+    folder: pathlib.Path = args.dir.absolute()
+    return folder
+
+
+def _explain(exc: errors.DemoError) -> None:
+    print(f'\nFailed: {exc}', file=sys.stderr)
+    if exc.log_path is not None:
+        print(f'\nThe end of {exc.log_path}:', file=sys.stderr)
+        for line in errors.tail(exc.log_path):
+            print(f'  {line}', file=sys.stderr)
+
+
+_COMMANDS = {'up': _up, 'status': _status, 'boot': _boot_command,
+             'down': _down, 'clean': _clean, 'check': _check}

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cloud's processes: start, find again, stop, leave none behind.
+
+Every process gets a session of its own and the variable ``MARK`` in its
+environment, which its children inherit. So whatever belongs to a cloud is
+found in /proc, daemons of daemons (Erlang's epmd) included, and nothing else
+is ever signalled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+from cloud import errors
+from cloud import layout as layouts
+
+#: environment variable whose value is the cloud's folder
+MARK = 'COMPUTE_HYPERV_DEMO'
+#: variables that would change how our programs run
+_FOREIGN = ('PYTHONDONTWRITEBYTECODE', 'PYTHONPATH', 'PYTHONHOME',
+            'PYTHONUNBUFFERED', 'VIRTUAL_ENV')
+_PAGE_MIB = os.sysconf('SC_PAGE_SIZE') / 2 ** 20
+_TICKS = os.sysconf('SC_CLK_TCK')
+
+
+def environment(layout: layouts.Layout,
+                more: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment of the cloud's processes."""
+    env = {name: value for name, value in os.environ.items()
+           if not name.startswith('OS_') and name not in _FOREIGN}
+    env[MARK] = str(layout.root_dir)
+    env['HOME'] = str(layout.data_dir / 'home')
+    env['PATH'] = os.pathsep.join(
+        [str(layout.venv_dir / 'bin'), env.get('PATH', ''),
+         '/usr/local/sbin', '/usr/sbin', '/sbin'])
+    env.update(more or {})
+    return env
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """A process that was started and still lives."""
+
+    name: str
+    pid: int
+    rss_mib: float
+    uptime_s: float
+
+
+class Processes:
+    """The processes of one cloud."""
+
+    def __init__(self, layout: layouts.Layout) -> None:
+        self._layout = layout
+
+    def log_path(self, name: str) -> pathlib.Path:
+        """Where a process's output goes."""
+        return self._layout.log_dir / f'{name}.log'
+
+    def start(self, name: str, command: Sequence[str],
+              env: dict[str, str] | None = None,
+              cwd: pathlib.Path | None = None) -> bool:
+        """Start a process unless it runs.
+
+        :returns: whether it had to be started.
+        """
+        if self.find(name) is not None:
+            return False
+        path = self.log_path(name)
+        if path.exists():
+            path.replace(path.with_suffix('.log.1'))
+        with open(path, 'wb') as log:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True, cwd=cwd,
+                env=environment(self._layout, env))
+        record = {'pid': child.pid, 'ticks': _start_ticks(child.pid)}
+        self._record_path(name).write_text(json.dumps(record))
+        return True
+
+    def find(self, name: str) -> Running | None:
+        """The process of that name, if it lives."""
+        try:
+            record = json.loads(self._record_path(name).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        # A number alone could be somebody else's process by now.
+        if record['ticks'] is None or \
+                _start_ticks(record['pid']) != record['ticks']:
+            return None
+        return Running(name, record['pid'], _tree_rss_mib(record['pid']),
+                       _uptime_s(record['ticks']))
+
+    def wait(self, name: str, ready: Callable[[], bool], timeout_s: float,
+             what: str) -> None:
+        """Wait until a started process does its work.
+
+        :raises DemoError: it ended, or was not ready in time; with its log.
+        """
+        def check() -> bool:
+            if self.find(name) is None:
+                raise errors.DemoError(f'{name} ended at once.',
+                                       self.log_path(name))
+            return ready()
+
+        try:
+            until(check, timeout_s, what)
+        except errors.DemoError as exc:
+            raise errors.DemoError(str(exc), self.log_path(name)) from exc
+
+    def stop(self, names: Iterable[str], grace_s: float) -> None:
+        """Ask processes to end together; kill what is there after a while."""
+        living = {pid for name in names for pid in self._session(name)}
+        _signal(living, signal.SIGTERM)
+        _wait_gone(living, grace_s)
+        _signal(living, signal.SIGKILL)
+        _wait_gone(living, 10)
+
+    def sweep(self) -> list[int]:
+        """End everything that carries this cloud's mark.
+
+        :returns: the pids that had to be ended.
+        """
+        found = self.marked()
+        living = set(found)
+        _signal(living, signal.SIGTERM)
+        _wait_gone(living, 5)
+        _signal(living, signal.SIGKILL)
+        if not _wait_gone(living, 10):
+            raise errors.DemoError(f'Processes {sorted(living)} do not end.')
+        for record in self._layout.run_dir.glob('*.json'):
+            record.unlink()
+        return sorted(found)
+
+    def marked(self) -> set[int]:
+        """The pids of all processes of this cloud, found in /proc."""
+        mark = f'{MARK}={self._layout.root_dir}'.encode()
+        found = set()
+        for entry in pathlib.Path('/proc').iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                if mark in _read(entry / 'environ').split(b'\0') and \
+                        _start_ticks(int(entry.name)) is not None:
+                    found.add(int(entry.name))
+        return found
+
+    def _record_path(self, name: str) -> pathlib.Path:
+        return self._layout.run_dir / f'{name}.json'
+
+    def _session(self, name: str) -> set[int]:
+        leader = self.find(name)
+        if leader is None:
+            return set()
+        return {pid for pid in self.marked() if _sid(pid) == leader.pid}
+
+
+def run(layout: layouts.Layout, command: Sequence[str], log_name: str,
+        timeout_s: float, env: dict[str, str] | None = None,
+        text: str | None = None) -> str:
+    """Run a command to its end, with its errors in a log.
+
+    :returns: its standard output.
+    :raises DemoError: it failed or took longer than *timeout_s* seconds.
+    """
+    path = layout.log_dir / f'{log_name}.log'
+    shown = pathlib.Path(command[0]).name
+    with open(path, 'ab') as log:
+        log.write(f'$ {" ".join(command)}\n'.encode())
+        log.flush()
+        try:
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=log, check=False,
+                env=environment(layout, env), timeout=timeout_s,
+                input=(text or '').encode())
+        except subprocess.TimeoutExpired as exc:
+            raise errors.DemoError(
+                f'{shown} took longer than {timeout_s:.0f} s.',
+                path) from exc
+        log.write(done.stdout)
+    if done.returncode:
+        raise errors.DemoError(
+            f'{shown} failed with code {done.returncode}.', path)
+    return done.stdout.decode('utf-8', 'replace')
+
+
+def until(check: Callable[[], bool], timeout_s: float, what: str,
+          interval_s: float = 0.2) -> None:
+    """Wait for something.
+
+    :raises DemoError: not true within *timeout_s* seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not check():
+        if time.monotonic() > deadline:
+            raise errors.DemoError(f'{what}: not within {timeout_s:.0f} s.')
+        time.sleep(interval_s)
+
+
+def _read(path: pathlib.Path) -> bytes:
+    # A process may end, or belong to another user, while we look at it.
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b''
+
+
+def _stat(pid: int) -> list[bytes]:
+    # Fields from the third on; the second (the name) may hold spaces.
+    text = _read(pathlib.Path(f'/proc/{pid}/stat'))
+    return text.rpartition(b')')[2].split()
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process started, in ticks since boot; None if it is gone."""
+    fields = _stat(pid)
+    if not fields or fields[0] in (b'Z', b'X'):
+        return None
+    return int(fields[19])
+
+
+def _sid(pid: int) -> int | None:
+    fields = _stat(pid)
+    return int(fields[3]) if fields else None
+
+
+def _tree_rss_mib(leader: int) -> float:
+    pages = [_stat(int(entry.name)) for entry in
+             pathlib.Path('/proc').iterdir() if entry.name.isdigit()]
+    return sum(int(fields[21]) for fields in pages
+               if fields and int(fields[3]) == leader) * _PAGE_MIB
+
+
+def _uptime_s(start_ticks: int) -> float:
+    since_boot = float(_read(pathlib.Path('/proc/uptime')).split()[0])
+    return since_boot - start_ticks / _TICKS
+
+
+def _signal(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _wait_gone(pids: set[int], timeout_s: float) -> bool:
+    """Wait for processes to end; forgets those that did.
+
+    :returns: whether all are gone.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        pids.difference_update(
+            [pid for pid in pids if _start_ticks(pid) is None])
+        if not pids or time.monotonic() > deadline:
+            return not pids
+        time.sleep(0.05)

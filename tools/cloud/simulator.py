@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated Hyper-V hosts: one server, used by every nova-compute."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import socket
+
+from cloud import configs
+from cloud import layout as layouts
+from cloud import processes
+
+_HOST = {'windows': '2022', 'cpus': 8, 'memory_mib': 16384,
+         'volumes': {'C': 200}, 'switches': [configs.SWITCH]}
+
+
+class Simulator:
+    """Starts and asks the fabric server of one cloud."""
+
+    def __init__(self, layout: layouts.Layout,
+                 procs: processes.Processes) -> None:
+        self._layout = layout
+        self._procs = procs
+
+    @property
+    def socket_path(self) -> pathlib.Path:
+        """Where the server listens."""
+        return self._layout.fabric_dir / 'socket'
+
+    def start(self) -> str:
+        """Start the server.
+
+        :returns: a remark for the person.
+        """
+        # JSON is YAML, and needs no library here.
+        description = self._layout.etc_dir / 'fabric.yaml'
+        description.write_text(json.dumps({
+            'root': str(self._layout.fabric_dir), 'clock': 'real',
+            'hosts': [{'name': node, **_HOST} for node in layouts.NODES]},
+            indent=1))
+        self._procs.start('hyperv-sim', [
+            self._layout.program('hyperv-sim'), 'serve', str(description),
+            '--socket', str(self.socket_path)])
+        self._procs.wait('hyperv-sim', self._listens, 30,
+                         'the simulated hosts answer')
+        return f'{" and ".join(layouts.NODES)}, Windows {_HOST["windows"]}'
+
+    def prefix(self, node: str) -> list[str]:
+        """What to put before a command that shall run on a host."""
+        return [self._layout.program('hyperv-sim'), 'exec', '--socket',
+                str(self.socket_path), '--host', node, '--']
+
+    def ask(self, *words: str) -> str:
+        """The output of a command of hyperv-sim.
+
+        :raises DemoError: it failed; ``check`` does if something is left.
+        """
+        return processes.run(
+            self._layout, [self._layout.program('hyperv-sim'), *words,
+                           '--socket', str(self.socket_path)],
+            'hyperv-sim-client', 60)
+
+    def _listens(self) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.connect(str(self.socket_path))
+                return True
+        except OSError:
+            return False
