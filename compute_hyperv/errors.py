@@ -7,6 +7,7 @@ Ours derive from the Nova exception that the compute manager already handles::
     +-- HyperVError                   any failed call to Hyper-V
     |   +-- HypervisorPermissionDenied    the service account lacks rights
     |   +-- DiskOperationFailed           virtual disk or file operation
+    |   +-- CommandFailed                 qemu-img, mkisofs
     |   +-- ClusterOperationFailed        failover cluster
     |   +-- NotSupportedByHost            this Windows version cannot do it
     |   +-- WaitTimeout                   a wait ran into its deadline
@@ -51,6 +52,10 @@ class HypervisorPermissionDenied(HyperVError):
 
 class DiskOperationFailed(HyperVError):
     msg_fmt = _("Disk operation failed: %(reason)s")
+
+
+class CommandFailed(HyperVError):
+    msg_fmt = _("%(command)s failed: %(reason)s")
 
 
 class ClusterOperationFailed(HyperVError):

@@ -15,7 +15,7 @@ RANK = {
     'osfiles': 0, 'model': 0, 'conf': 0, 'vhd': 0,
     'oswin_loader': 0.5,
     'errors': 1,
-    'operation': 1.5,
+    'operation': 1.5, 'commands': 1.5,
     'locks': 2, 'paths': 2, 'oswin': 2, 'plan': 2,
     'images': 3, 'diskops': 3, 'configdrive': 3, 'vifops': 3,
     'hostops': 3, 'metricsops': 3, 'deviceops': 3, 'securityops': 3,
@@ -33,7 +33,8 @@ RANK = {
 
 #: What of Nova the driver may import. More needs a line in the document.
 NOVA = frozenset((
-    'nova', 'nova.block_device', 'nova.compute',
+    'nova', 'nova.api.metadata', 'nova.api.metadata.base',
+    'nova.block_device', 'nova.compute',
     'nova.compute.power_state', 'nova.conf', 'nova.console',
     'nova.console.type', 'nova.exception', 'nova.i18n', 'nova.image',
     'nova.image.glance',

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The config drive: metadata, user data and files as a CD or a disk.
+
+The files are laid out below the instance's directory, ``mkisofs`` makes an
+ISO 9660 file system of them, and for a disk ``qemu-img`` wraps that into a
+VHD or VHDX; guests find it by the label ``config-2`` either way.
+"""
+
+from __future__ import annotations
+
+import ntpath
+from typing import Any
+
+from nova.api.metadata import base as instance_metadata
+from nova import objects
+from oslo_log import log as logging
+
+from compute_hyperv import commands
+from compute_hyperv import model
+from compute_hyperv import operation
+from compute_hyperv import paths
+
+LOG = logging.getLogger(__name__)
+
+#: Label by which guests look for the drive.
+_LABEL = 'config-2'
+#: Windows opens no virtual disk below 3 MiB.
+_MINIMUM_BYTES = 4 * model.MIB
+_QEMU_FORMAT = {model.DiskFormat.VHD: 'vpc', model.DiskFormat.VHDX: 'vhdx'}
+
+
+class ConfigDrive:
+    """Builds config drives.
+
+    :param paths: the host's files.
+    :param mkisofs_cmd: program that makes ISO 9660 file systems.
+    :param qemu_img_cmd: program that converts them to disks.
+    :param inject_password: whether the administrator's password may be
+        written where every user of the guest can read it.
+    :param timeout_s: how long each of the programs may take.
+    """
+
+    def __init__(self, paths: paths.Paths, *, mkisofs_cmd: str,
+                 qemu_img_cmd: str, inject_password: bool,
+                 timeout_s: int = 300) -> None:
+        self._paths = paths
+        self._mkisofs_cmd = mkisofs_cmd
+        self._qemu_img_cmd = qemu_img_cmd
+        self._inject_password = inject_password
+        self._timeout_s = timeout_s
+
+    def create(self, instance: objects.Instance, disk: model.DiskSpec,
+               network_info: Any, injected_files: Any,
+               admin_password: str | None,
+               undo: operation.Rollback) -> None:
+        """Make the drive of an instance.
+
+        :param disk: path and format; the directory exists.
+        :param network_info: Nova's ``NetworkInfo``; addresses of networks
+            without DHCP, and the template of injected networks, go onto
+            the drive.
+        :param injected_files: list of ``(path, content bytes)``.
+        :param admin_password: None when nobody chose one.
+        :param undo: removes the drive when the operation fails.
+        :raises CommandFailed: a program failed; nothing is left over.
+        """
+        extra = {}
+        if admin_password and self._inject_password:
+            extra['admin_pass'] = admin_password
+        metadata = instance_metadata.InstanceMetadata(
+            instance, content=injected_files, extra_md=extra,
+            network_info=network_info)
+        undo.on_failure(self._paths.remove, disk.path)
+        if disk.format is model.DiskFormat.ISO:
+            self._make_iso(metadata, disk.path)
+            return
+        iso_path = f'{disk.path}.iso'
+        try:
+            self._make_iso(metadata, iso_path)
+            self._make_disk(iso_path, disk)
+        finally:
+            self._paths.remove(iso_path)
+
+    def _make_iso(self, metadata: instance_metadata.InstanceMetadata,
+                  iso_path: str) -> None:
+        files_dir = f'{iso_path}.files'
+        try:
+            for name, content in metadata.metadata_for_config_drive():
+                self._write(files_dir, name, content)
+            commands.run(
+                self._mkisofs_cmd, '-o', self._paths.host_path(iso_path),
+                '-ldots', '-allow-lowercase', '-allow-multidot', '-l',
+                '-publisher', 'OpenStack Nova', '-quiet', '-J', '-r',
+                '-V', _LABEL, self._paths.host_path(files_dir),
+                timeout_s=self._timeout_s)
+        except BaseException:
+            self._paths.remove(iso_path)
+            raise
+        finally:
+            self._paths.delete_tree(files_dir)
+
+    def _write(self, files_dir: str, name: str,
+               content: str | bytes) -> None:
+        path = ntpath.join(files_dir, ntpath.normpath(name))
+        self._paths.make_dir(ntpath.dirname(path))
+        if isinstance(content, str):
+            content = content.encode('utf-8')
+        with self._paths.open(path, 'wb') as stream:
+            stream.write(content)
+
+    def _make_disk(self, iso_path: str, disk: model.DiskSpec) -> None:
+        size_bytes = self._paths.size_bytes(iso_path)
+        with self._paths.open(iso_path, 'r+b') as stream:
+            stream.truncate(max(size_bytes, _MINIMUM_BYTES))
+        commands.run(
+            self._qemu_img_cmd, 'convert', '-f', 'raw',
+            '-O', _QEMU_FORMAT[disk.format],
+            self._paths.host_path(iso_path),
+            self._paths.host_path(disk.path), timeout_s=self._timeout_s)
