@@ -8,8 +8,8 @@ import unittest
 import ddt
 from nova.virt import driver as nova_driver
 
-from compute_hyperv import driver
 from compute_hyperv.cluster import driver as cluster_driver
+from compute_hyperv import driver
 
 DRIVERS = (driver.HyperVDriver, cluster_driver.HyperVClusterDriver)
 
