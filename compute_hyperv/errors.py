@@ -39,6 +39,9 @@ from os_win import exceptions as os_win_exc  # noqa: E402,H306
 
 _T = TypeVar('_T', bound=type)
 
+#: What os-win raises; raw WMI errors are no OSWinException.
+OS_WIN_ERRORS = (os_win_exc.OSWinException, os_win_exc.x_wmi)
+
 
 class HyperVError(exception.NovaException):
     msg_fmt = _("Hyper-V: %(reason)s")
@@ -145,7 +148,7 @@ def is_foreign(exc: BaseException) -> bool:
     """
     if isinstance(exc, OSError):
         return getattr(exc, 'winerror', None) is not None
-    return isinstance(exc, (os_win_exc.OSWinException, os_win_exc.x_wmi))
+    return isinstance(exc, OS_WIN_ERRORS)
 
 
 def to_nova(exc: BaseException, vm_name: str = '') -> exception.NovaException:

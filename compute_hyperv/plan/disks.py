@@ -43,6 +43,8 @@ class DiskOptions:
 
     use_cow_images: bool = True
     config_drive_cdrom: bool = False
+    #: Nova's option of that name; ISO 9660 is the only one here.
+    config_drive_format: str = 'iso9660'
     #: Protocols of volumes that this node can attach.
     volume_protocols: frozenset[str] = frozenset()
 
@@ -204,6 +206,11 @@ class DiskPlanner:
             qos=self._qos, device_name=_text(device.get('device_name')))
 
     def _config_disk(self) -> model.DiskSpec:
+        if self._options.config_drive_format != 'iso9660':
+            raise req.conflict(
+                'option config_drive_format='
+                f'{self._options.config_drive_format}; allowed on Hyper-V '
+                'hosts: iso9660')
         if self._options.config_drive_cdrom:
             disk_format = model.DiskFormat.ISO
         elif self._generation is model.Generation.TWO:
