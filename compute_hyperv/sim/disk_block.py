@@ -6,10 +6,10 @@ zero, full, or partial: then a bitmap says which sectors are here.
 """
 
 import abc
-import enum
-import types
 from collections.abc import Callable
 from collections.abc import Iterator
+import enum
+import types
 
 from . import disk_errors
 from .disk_errors import DiskError

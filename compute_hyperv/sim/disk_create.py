@@ -11,13 +11,13 @@ import time
 import uuid
 
 from ..vhd import structures
-from ..vhd import vhdformat
-from ..vhd import vhdxformat
 from ..vhd.structures import divide_up
 from ..vhd.structures import KIB
 from ..vhd.structures import MIB
 from ..vhd.structures import round_up
 from ..vhd.structures import SECTOR_BYTES
+from ..vhd import vhdformat
+from ..vhd import vhdxformat
 from .disk_file import DiskFile
 from .disk_vhd import locator_texts
 from .disk_vhd import pack_locators

@@ -6,9 +6,9 @@ gives for each broken structure was never measured: the table is a guess in
 the words of the codes' own descriptions.
 """
 
+from collections.abc import Iterator
 import contextlib
 import errno
-from collections.abc import Iterator
 
 from ..vhd.structures import Malformed
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A local file read and written at offsets."""
 
-import os
 from collections.abc import Iterator
+import os
 
 from ..vhd.structures import Malformed
 

@@ -9,8 +9,8 @@ cut, so nothing is synced; a killed process leaves a file to replay.
 import dataclasses
 
 from ..vhd import structures
-from ..vhd import vhdxformat
 from ..vhd.structures import Malformed
+from ..vhd import vhdxformat
 from ..vhd.vhdxformat import Header
 from ..vhd.vhdxformat import PAGE_BYTES
 from .disk_file import DiskFile

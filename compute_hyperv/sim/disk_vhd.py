@@ -9,14 +9,14 @@ block that it was adding.
 import dataclasses
 import uuid
 
+from . import disk_errors
+from . import disk_paths
 from ..vhd import structures
-from ..vhd import vhdformat
 from ..vhd.structures import require
 from ..vhd.structures import round_up
 from ..vhd.structures import SECTOR_BYTES
+from ..vhd import vhdformat
 from ..vhd.vhdformat import FOOTER_BYTES
-from . import disk_errors
-from . import disk_paths
 from .disk_block import Disk
 from .disk_block import State
 from .disk_errors import DiskError

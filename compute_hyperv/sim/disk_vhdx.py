@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """VHDX files: blocks, bitmaps, growth, linkage."""
 
+from collections.abc import Iterator
 import struct
 import uuid
-from collections.abc import Iterator
 
+from . import disk_errors
+from . import disk_partitions
+from . import disk_paths
 from ..vhd import structures
-from ..vhd import vhdxformat
 from ..vhd.structures import Malformed
 from ..vhd.structures import MIB
 from ..vhd.structures import require
 from ..vhd.structures import round_up
-from . import disk_errors
-from . import disk_paths
-from . import disk_partitions
+from ..vhd import vhdxformat
 from .disk_block import Disk
 from .disk_block import State
 from .disk_errors import DiskError
@@ -271,8 +271,7 @@ class VhdxDisk(Disk):
 
     def _make_room(self, blocks: int) -> None:
         """Move the BAT to the file's end if it must grow."""
-        entries = vhdxformat.table_entries(blocks, self._ratio,
-                                    child=self.kind == 'differencing')
+        entries = self._table_entries(blocks)
         if entries * 8 <= self._table.length_bytes:
             return
         self._journal.commit()
@@ -319,9 +318,12 @@ class VhdxDisk(Disk):
                  if entry & vhdxformat.ENTRY_STATE == vhdxformat.FULL]
         return max(ends)
 
+    def _table_entries(self, blocks: int) -> int:
+        return vhdxformat.table_entries(
+            blocks, self._ratio, child=self.kind == 'differencing')
+
     def _entries(self) -> Iterator[int]:
-        total = vhdxformat.table_entries(self.blocks, self._ratio,
-                                  child=self.kind == 'differencing')
+        total = self._table_entries(self.blocks)
         for at in range(0, total, _TABLE_STEP):
             count = min(_TABLE_STEP, total - at)
             raw = self._journal.read(self._table.offset + 8 * at, 8 * count)

@@ -7,18 +7,18 @@ belong to the storage that hands the files out; ``Disk.chain`` tells it
 which files an open disk uses.
 """
 
+from collections.abc import Callable
 import functools
 import os
 import uuid
-from collections.abc import Callable
 
+from . import disk_errors
 from ..vhd import structures
-from ..vhd import vhdformat
-from ..vhd import vhdxformat
 from ..vhd.structures import KIB
 from ..vhd.structures import Malformed
 from ..vhd.structures import MIB
-from . import disk_errors
+from ..vhd import vhdformat
+from ..vhd import vhdxformat
 from .disk_block import Disk
 from .disk_create import make_vhd
 from .disk_create import make_vhdx

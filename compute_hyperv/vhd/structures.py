@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the two formats share: units, the error, checksums, identifiers."""
 
-import uuid
 from collections.abc import Callable
+import uuid
 
 KIB = 1 << 10
 MIB = 1 << 20

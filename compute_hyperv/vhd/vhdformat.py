@@ -11,9 +11,9 @@ Source: Virtual Hard Disk Image Format Specification 1.0. Numbers are big
 endian. A block is a bitmap (bits most significant first) and its data.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import struct
-from collections.abc import Sequence
 
 from compute_hyperv.vhd import structures
 from compute_hyperv.vhd.structures import divide_up

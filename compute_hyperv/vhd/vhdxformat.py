@@ -9,18 +9,17 @@
 Source: MS-VHDX. Numbers are little endian.
 """
 
-import dataclasses
-import struct
-import uuid
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+import dataclasses
+import struct
+import uuid
 
 from compute_hyperv.vhd import structures
 from compute_hyperv.vhd.structures import divide_up
 from compute_hyperv.vhd.structures import guid_bytes
 from compute_hyperv.vhd.structures import KIB
-from compute_hyperv.vhd.structures import MIB
 from compute_hyperv.vhd.structures import require
 
 MAGIC = b'vhdxfile'
