@@ -96,7 +96,7 @@ class UnsupportedVif(exception.VirtualInterfacePlugException):
 
 
 class VifCommandFailed(exception.VirtualInterfacePlugException):
-    msg_fmt = _("Port %(port_id)s: %(command)s failed: %(reason)s")
+    msg_fmt = _("Port %(port_id)s: %(reason)s")
 
 
 def _reason(cls: type[exception.NovaException]

@@ -8,7 +8,6 @@ rest of the driver sees :class:`Win`, :class:`VMState` and ``HostCaps``.
 
 from collections.abc import Callable
 import enum
-import importlib
 import types
 from typing import Any
 
@@ -58,17 +57,24 @@ class DriveKind(enum.Enum):
     DVD = constants.DVD
 
 
-def native(name: str) -> types.ModuleType:
-    """Module *name* as it is without eventlet's patches.
+def native(module: types.ModuleType) -> Any:
+    """Give *module* as it is without eventlet's patches.
 
-    Threads that wait for Windows (pipes, WMI events) must be real ones in
-    both of Nova's modes.
+    Threads that wait for Windows (pipes, for one) must be real ones in both
+    of Nova's modes.
     """
     eventlet = nova_utils.get_eventlet()
     if eventlet is None:
-        return importlib.import_module(name)
-    original: types.ModuleType = eventlet.patcher.original(name)
-    return original
+        return module
+    return eventlet.patcher.original(module.__name__)
+
+
+def is_pipe_open(handler: Any) -> bool:
+    """Whether a handler of :meth:`Win.named_pipe` still has its pipe.
+
+    Hyper-V closes the pipe when the VM stops; os-win's threads then end.
+    """
+    return bool(handler._workers) and not handler._stopped.is_set()
 
 
 def _limits(build: int) -> tuple[model.MachineLimits, ...]:
@@ -182,11 +188,50 @@ class Win:
         """Reset a running VM, as the button on a machine does."""
         self.vm.set_vm_state(vm_name, constants.HYPERV_VM_STATE_REBOOT)
 
+    def ask_to_shut_down(self, vm_name: str) -> bool:
+        """Tell the guest to shut down; whether it took notice.
+
+        A guest that boots or has no integration services does not.
+        """
+        try:
+            self.vm.soft_shutdown_vm(vm_name)
+        except os_win_exc.HyperVVMNotFoundException:
+            raise
+        except os_win_exc.HyperVException as exc:
+            LOG.debug("Shutdown of %s: %s", vm_name, exc)
+            return False
+        return True
+
+    def stop_jobs(self, vm_name: str, timeout_s: int) -> bool:
+        """End Hyper-V's jobs on a VM; whether none is left."""
+        try:
+            self.vm.stop_vm_jobs(vm_name, timeout_s)
+        except os_win_exc.JobTerminateFailed:
+            return False
+        return True
+
+    def jobs(self, vm_name: str) -> list[str]:
+        """What Hyper-V is doing with a VM, for messages."""
+        jobutils = self.vm._jobutils
+        system = self.vm._lookup_vm_check(vm_name, as_vssd=False)
+        return [f'{job.ElementName or job.Description or job.InstanceID} '
+                f'({job.PercentComplete} %)'
+                for job in jobutils._get_pending_jobs_affecting_element(
+                    system)]
+
     def uuids(self) -> dict[str, str]:
         """VM name → Nova's uuid of all VMs that carry one; one query."""
         return {name: notes[0] for name, notes
                 in self.vm.list_instance_notes()
                 if notes and _is_uuid(notes[0])}
+
+    def planned_uuids(self) -> dict[str, str]:
+        """VM name → Nova's uuid of the planned (unrealized) VMs."""
+        found = self.vm._conn.Msvm_VirtualSystemSettingData(
+            ['ElementName', 'Notes'],
+            VirtualSystemType=self.vm._VIRTUAL_SYSTEM_TYPE_PLANNED)
+        return {settings.ElementName: settings.Notes[0] for settings in found
+                if settings.Notes and _is_uuid(settings.Notes[0])}
 
     def uuid_of(self, vm_name: str) -> str | None:
         """Nova's uuid of a VM; None if it has none or is gone."""
@@ -253,6 +298,22 @@ class Win:
             processor.HwThreadsPerCore = threads_per_core
         self.vm._jobutils.modify_virt_resource(processor)
 
+    def connect_nic(self, port_id: str, vswitch: str) -> bool:
+        """Connect a NIC to a virtual switch; False if there is no such.
+
+        One that is connected already stays as it is.
+        """
+        try:
+            self.net.connect_vnic_to_vswitch(vswitch, port_id)
+        except os_win_exc.HyperVvSwitchNotFound:
+            return False
+        return True
+
+    def remove_nic(self, vm_name: str, port_id: str) -> None:
+        """Remove a NIC and its switch port; missing ones are fine."""
+        self.net.remove_switch_port(port_id)
+        self.vm.destroy_nic(vm_name, port_id)
+
     def nic_names(self, vm_name: str) -> list[str]:
         """Names (Neutron port ids) of the NICs of a VM."""
         return list(self.vm.get_vm_nic_names(vm_name))
@@ -260,8 +321,13 @@ class Win:
     # -- pipes ------------------------------------------------------------
 
     def named_pipe(self, pipe_path: str, **handler_args: Any) -> Any:
-        """Handler of one named pipe, see os-win's NamedPipeHandler."""
-        return self._named_pipe(pipe_path, **handler_args)
+        """Handler of one named pipe, see os-win's NamedPipeHandler.
+
+        Its calls wait for threads of its own, so eventlet gets them in its
+        thread pool.
+        """
+        return nova_utils.tpool_wrap(
+            self._named_pipe(pipe_path, **handler_args))
 
     def io_queue(self, connected: Any) -> Any:
         """Queue between a pipe handler and its client.

@@ -157,7 +157,7 @@ class Paths:
 
     def find_config_drive(self, vm_name: str) -> str | None:
         """The config drive that exists, whatever its format."""
-        paths = (self.config_path(vm_name, fmt) for fmt in ('iso', 'vhd'))
+        paths = (self.config_path(vm_name, fmt) for fmt in ('iso', 'vhd', 'vhdx'))
         return next((path for path in paths if self.exists(path)), None)
 
     def instance_dirs(self) -> Iterator[str]:

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of power state on the host become Nova's life-cycle events."""
+
+from collections.abc import Callable
+import threading
+from typing import Any
+
+from nova.virt import event as virt_event
+from oslo_log import log as logging
+
+from compute_hyperv import oswin
+
+LOG = logging.getLogger(__name__)
+
+_EVENT_FOR = {
+    oswin.VMState.RUNNING: virt_event.EVENT_LIFECYCLE_STARTED,
+    oswin.VMState.OFF: virt_event.EVENT_LIFECYCLE_STOPPED,
+    oswin.VMState.PAUSED: virt_event.EVENT_LIFECYCLE_PAUSED,
+    oswin.VMState.SAVED: virt_event.EVENT_LIFECYCLE_SUSPENDED,
+}
+#: Pause after an error of the event source, seconds.
+_PAUSE_S = 1.0
+#: How much longer than one poll the end of the thread is waited for.
+_STOP_MARGIN_S = 2.0
+
+
+class EventHandler:
+    """Listens to power state changes, one thread for all VMs.
+
+    WMI delivers the changes; no VM is polled. In eventlet mode the thread is
+    a green one and the waiting happens in eventlet's thread pool, so that
+    Nova's callback always runs where Nova expects it.
+
+    :param emit: Nova's ``emit_event``; set by :meth:`start`.
+    """
+
+    def __init__(self, *, win: oswin.Win, console: Any, timeframe_s: int,
+                 poll_s: int) -> None:
+        self._win = win
+        self._console = console
+        self._timeframe_s = timeframe_s
+        self._poll_s = poll_s
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._emit: Callable[[Any], None] | None = None
+
+    def start(self, emit: Callable[[Any], None]) -> None:
+        """Begin to listen.
+
+        The subscription is made before this returns: no later change is
+        missed.
+
+        :param emit: called with each event; may block.
+        """
+        self._emit = emit
+        self._stopping.clear()
+        next_event = self._win.power_events(self._timeframe_s, self._poll_s)
+        self._thread = threading.Thread(
+            target=self._listen, args=(next_event,), daemon=True,
+            name='hyperv-power-events')
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Forward nothing any more; idempotent.
+
+        Waits for the thread for at most one poll: it ends there.
+        """
+        self._stopping.set()
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(self._poll_s + _STOP_MARGIN_S)
+
+    def _listen(self, next_event: Callable[[], Any]) -> None:
+        while not self._stopping.is_set():
+            try:
+                change = next_event()
+                if change is not None and not self._stopping.is_set():
+                    self._handle(*change)
+            except Exception:
+                # Nobody else would notice that the thread is gone.
+                LOG.exception("A change of a VM's power state was lost.")
+                self._stopping.wait(_PAUSE_S)
+
+    def _handle(self, vm_name: str, state: oswin.VMState) -> None:
+        uuid = self._win.uuid_of(vm_name)
+        if uuid is None:        # not Nova's, or gone already
+            return
+        LOG.debug("VM %s became %s.", vm_name, state.name)
+        if state is oswin.VMState.RUNNING:
+            self._console.start(vm_name, uuid)
+        else:
+            self._console.stop(vm_name)
+        if self._emit is not None:
+            self._emit(virt_event.LifecycleEvent(uuid, _EVENT_FOR[state]))

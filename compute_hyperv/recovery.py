@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a crash or a reboot of the host left behind; runs once, at start.
+
+* Planned VMs of Nova's instances, left by an interrupted migration, are
+  removed: they block the next one.
+* Half-built VMs are those that spawn defined but did not finish: no NIC and
+  no drive yet, off, and their directory holds no system disk. Nova's own
+  start puts their instances in ERROR; they are removed so that deleting or
+  building again works.
+* Partial files (``*.part``) of interrupted copies and downloads are deleted.
+* Consoles of running VMs are served again.
+"""
+
+import ntpath
+from typing import Any
+
+from oslo_log import log as logging
+
+from compute_hyperv import errors
+from compute_hyperv import oswin
+
+LOG = logging.getLogger(__name__)
+
+PARTIAL_SUFFIX = '.part'
+
+
+class Recovery:
+    """Puts the host in order before Nova uses it."""
+
+    def __init__(self, *, win: oswin.Win, paths: Any, console: Any) -> None:
+        self._win = win
+        self._paths = paths
+        self._console = console
+
+    def run(self) -> None:
+        """Do all of it; what fails is logged and the rest goes on."""
+        uuids = self._win.uuids()
+        self._remove_planned()
+        self._remove_partial_files()
+        for vm_name, uuid in sorted(uuids.items()):
+            try:
+                self._recover(vm_name, uuid)
+            except Exception as exc:
+                if not errors.is_foreign(exc):
+                    raise
+                LOG.warning("VM %s was not looked after at start: %s",
+                            vm_name, errors.text_of(exc))
+
+    def _recover(self, vm_name: str, uuid: str) -> None:
+        state = self._win.state(vm_name)
+        if state is oswin.VMState.RUNNING:
+            self._console.start(vm_name, uuid)
+        elif state is oswin.VMState.OFF and self._is_half_built(vm_name):
+            LOG.warning("Removing the half-built VM %s of instance %s, left "
+                        "by an interrupted build.", vm_name, uuid)
+            self._win.vm.destroy_vm(vm_name)
+            self._paths.delete_tree(self._paths.instance_dir(vm_name))
+
+    def _is_half_built(self, vm_name: str) -> bool:
+        files, volumes = self._win.vm.get_vm_storage_paths(vm_name)
+        return not (files or volumes or self._win.nic_names(vm_name) or
+                    self._paths.find_root(vm_name))
+
+    def _remove_planned(self) -> None:
+        for vm_name, uuid in self._win.planned_uuids().items():
+            LOG.warning("Removing the planned VM %s of instance %s, left by "
+                        "an interrupted migration.", vm_name, uuid)
+            self._win.migration.destroy_existing_planned_vm(vm_name)
+
+    def _remove_partial_files(self) -> None:
+        directories = [self._paths.instance_dir(name)
+                       for name in self._paths.instance_dirs()]
+        for directory in directories:
+            for name in self._paths.list_dir(directory):
+                if name.endswith(PARTIAL_SUFFIX):
+                    self._paths.remove(ntpath.join(directory, name))

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making and removing virtual machines."""
+
+from typing import Any
+
+from nova import exception
+from nova import objects
+from nova.virt import configdrive as nova_configdrive
+from nova.virt import hardware
+from oslo_log import log as logging
+
+from compute_hyperv import locks
+from compute_hyperv import model
+from compute_hyperv import operation
+from compute_hyperv import oswin
+from compute_hyperv.plan import metadata
+
+LOG = logging.getLogger(__name__)
+
+#: By this cloud-init and cloudbase-init know that a metadata service or a
+#: config drive is worth looking for.
+CHASSIS_ASSET_TAG = 'OpenStack Nova'
+
+_DRIVE_KINDS = {model.DriveType.DISK: oswin.DriveKind.DISK,
+                model.DriveType.DVD: oswin.DriveKind.DVD}
+
+
+class VMOps:
+    """Spawns, destroys, lists.
+
+    States of an instance's VM that the methods meet: missing, planned (left
+    by an interrupted migration), half-built, off, running, paused, saved.
+    ``destroy`` ends in *missing* from each of them.
+    """
+
+    def __init__(self, *, win: oswin.Win, planner: Any, paths: Any,
+                 image_cache: Any, disks: Any, config_drive: Any, vifs: Any,
+                 power: Any, console: Any, locks: locks.Locks,
+                 force_destroy: bool) -> None:
+        self._win = win
+        self._planner = planner
+        self._paths = paths
+        self._image_cache = image_cache
+        self._disks = disks
+        self._config_drive = config_drive
+        self._vifs = vifs
+        self._power = power
+        self._console = console
+        self._locks = locks
+        self._force_destroy = force_destroy
+
+    # -- what is there ----------------------------------------------------
+
+    def uuids(self) -> list[str]:
+        """Nova's uuids of the VMs of this host; one query."""
+        return sorted(self._win.uuids().values())
+
+    def names(self) -> list[str]:
+        """Names of the VMs of this host that are Nova's; one query."""
+        return sorted(self._win.uuids())
+
+    def exists(self, instance: Any) -> bool:
+        """Whether this host has a (realized) VM for the instance."""
+        return bool(self._win.vm.vm_exists(instance.name))
+
+    def info(self, instance: Any) -> hardware.InstanceInfo:
+        """State of an instance, as Nova wants it.
+
+        :raises InstanceNotFound: it has no VM here.
+        """
+        try:
+            return hardware.InstanceInfo(
+                state=self._power.state(instance.name))
+        except exception.InstanceNotFound:
+            raise exception.InstanceNotFound(instance_id=instance.uuid)
+
+    # -- spawn ------------------------------------------------------------
+
+    def spawn(self, context: Any, instance: Any, image_meta: Any,
+              injected_files: Any, admin_password: Any, network_info: Any,
+              block_device_info: Any, power_on: bool = True) -> None:
+        """Make the VM of an instance and start it.
+
+        Refusals come first, before the host is touched; after that, whatever
+        fails is undone.
+
+        :param network_info: may block and raise when it is iterated.
+        :param block_device_info: Nova's dict, new style.
+        :raises InstanceExists: a VM or disk of that name is there; it is
+            left alone.
+        """
+        progress = operation.Progress(f'Spawn of {instance.name}')
+        self._win.check_access()
+        self._refuse_existing(instance)
+        layout = self._paths.layout(instance.name)
+        plan = self._planner.instance(
+            instance, image_meta, block_device_info, network_info, layout,
+            config_drive=nova_configdrive.required_by(instance))
+        LOG.debug("Plan: %s", plan, instance=instance)
+        with (self._locks.held(locks.instance(instance.uuid)),
+              operation.Rollback(f'spawn of {instance.name}') as undo):
+            self._make_dir(layout.instance_dir, undo)
+            progress.step('image')
+            plan = self._with_image(context, instance, image_meta, plan,
+                                    layout)
+            progress.step('disks')
+            self._make_disks(instance, plan, network_info, injected_files,
+                             admin_password, undo)
+            progress.step('machine')
+            self._define(plan, layout, undo)
+            progress.step('ports')
+            with self._vifs.plugged(instance, network_info, plan.nics, undo):
+                self._set_boot_order(plan)
+            self._store_metadata(context, instance, plan)
+            if power_on:
+                progress.step('power on')
+                self._power.start(instance, undo)
+        LOG.info("Spawned in %.1f seconds.", progress.elapsed_s,
+                 instance=instance)
+
+    def _refuse_existing(self, instance: Any) -> None:
+        if self.exists(instance) or self._paths.find_root(instance.name):
+            raise exception.InstanceExists(name=instance.name)
+
+    def _make_dir(self, instance_dir: str, undo: operation.Rollback) -> None:
+        if self._paths.make_dir(instance_dir):
+            undo.on_failure(self._paths.delete_tree, instance_dir)
+
+    def _with_image(self, context: Any, instance: Any, image_meta: Any,
+                    plan: model.InstancePlan, layout: model.InstanceLayout
+                    ) -> model.InstancePlan:
+        if plan.root is None:
+            return plan
+        image = self._image_cache.get(
+            context, instance, image_meta,
+            root_size_bytes=plan.root.size_bytes)
+        fitted: model.InstancePlan = self._planner.with_image(plan, image,
+                                                              layout)
+        return fitted
+
+    def _make_disks(self, instance: Any, plan: model.InstancePlan,
+                    network_info: Any, injected_files: Any,
+                    admin_password: Any, undo: operation.Rollback) -> None:
+        self._disks.create(plan.disks, undo)
+        if plan.config_drive is not None:
+            self._config_drive.create(
+                instance, plan.config_drive, network_info, injected_files,
+                admin_password, undo)
+
+    def _define(self, plan: model.InstancePlan, layout: model.InstanceLayout,
+                undo: operation.Rollback) -> None:
+        machine = plan.machine
+        # Registered first: the job may fail after the VM exists. The name is
+        # this operation's own since _refuse_existing().
+        undo.on_failure(self._remove_vm, plan.vm_name)
+        self._win.vm.create_vm(
+            plan.vm_name, machine.numa is not None, int(machine.generation),
+            layout.instance_dir, notes=[plan.uuid])
+        self.configure(plan.vm_name, machine)
+        self._win.vm.create_scsi_controller(plan.vm_name)
+        for disk in plan.disks:
+            self._win.attach_drive(plan.vm_name, disk.path, disk.slot,
+                                   _DRIVE_KINDS[disk.format.drive_type])
+            if disk.qos is not None:
+                self._win.vm.set_disk_qos_specs(disk.path, disk.qos.max_iops)
+        self._console.set_up_ports(plan.vm_name, plan.uuid,
+                                   machine.serial_ports)
+
+    def configure(self, vm_name: str, machine: model.MachineSpec) -> None:
+        """Give a VM that is off its CPUs, memory, NUMA and firmware."""
+        numa = machine.numa
+        self._win.vm.update_vm(
+            vm_name, machine.memory.maximum_mib,
+            numa.memory_mib_per_node if numa else 0, machine.cpu.count,
+            numa.vcpus_per_node if numa else 0, machine.cpu.limit_features,
+            machine.memory.ratio,
+            host_shutdown_action=(int(machine.shutdown_action)
+                                  if machine.shutdown_action else None),
+            vnuma_enabled=numa is not None,
+            chassis_asset_tag=CHASSIS_ASSET_TAG)
+        if machine.cpu.is_tuned:
+            self._win.set_processor(
+                vm_name, limit=machine.cpu.limit, weight=machine.cpu.weight,
+                threads_per_core=machine.cpu.threads_per_core)
+        if machine.nested:
+            self._win.vm.set_nested_virtualization(vm_name, state=True)
+        if machine.security.secure_boot:
+            self._win.vm.enable_secure_boot(
+                vm_name, machine.security.needs_microsoft_uefi_ca)
+
+    def _set_boot_order(self, plan: model.InstancePlan) -> None:
+        if plan.machine.generation is model.Generation.TWO:
+            order: list[Any] = [drive.path for drive in plan.boot_drives
+                                if isinstance(drive, model.DiskSpec)]
+        else:
+            order = [int(device) for device in plan.boot_devices]
+        self._win.vm.set_boot_order(plan.vm_name, order)
+
+    def _store_metadata(self, context: Any, instance: Any,
+                        plan: model.InstancePlan) -> None:
+        """Let the metadata service tell the guest about its devices."""
+        bdms = objects.BlockDeviceMappingList.get_by_instance_uuid(
+            context, instance.uuid)
+        instance.device_metadata = metadata.plan_metadata(
+            plan, nic_tags=self._nic_tags(context, instance),
+            disk_tags={bdm.device_name: bdm.tag for bdm in bdms
+                       if bdm.device_name and bdm.tag})
+        instance.save()
+
+    def _nic_tags(self, context: Any, instance: Any) -> dict[str, str]:
+        vifs = objects.VirtualInterfaceList.get_by_instance_uuid(
+            context, instance.uuid)
+        return {vif.uuid: vif.tag for vif in vifs if vif.tag}
+
+    # -- interfaces -------------------------------------------------------
+
+    def attach_interface(self, context: Any, instance: Any,
+                         vif: Any) -> None:
+        """Add a NIC and tell the guest's metadata about it.
+
+        :raises InterfaceAttachFailed: see :meth:`vifops.VifOps.attach`.
+        """
+        nic = self._vifs.attach(instance, vif)
+        tag = self._nic_tags(context, instance).get(nic.port_id)
+        self._replace_nic(instance, nic.mac, metadata.nic_metadata(nic, tag))
+
+    def detach_interface(self, instance: Any, vif: Any) -> None:
+        """Remove a NIC, also from the guest's metadata.
+
+        :raises InterfaceDetachFailed: see :meth:`vifops.VifOps.detach`.
+        """
+        self._vifs.detach(instance, vif)
+        self._replace_nic(instance, vif['address'])
+
+    def _replace_nic(self, instance: Any, mac: str, *new: Any) -> None:
+        known = (instance.device_metadata.devices
+                 if instance.device_metadata else [])
+        devices = [device for device in known
+                   if getattr(device, 'mac', None) != mac]
+        instance.device_metadata = objects.InstanceDeviceMetadata(
+            devices=[*devices, *new])
+        instance.save()
+
+    # -- destroy ----------------------------------------------------------
+
+    def destroy(self, context: Any, instance: Any, network_info: Any,
+                block_device_info: Any = None,
+                destroy_disks: bool = True) -> None:
+        """Remove an instance from this host, whatever is left of it.
+
+        Idempotent. Waits for a snapshot that is being made of the instance
+        unless ``[hyperv] force_destroy_instances`` is set.
+
+        :raises InstancePowerOffFailure: the VM cannot be stopped.
+        :raises JobsStillRunning: Hyper-V does not let go of the VM.
+        """
+        progress = operation.Progress(f'Destroy of {instance.name}')
+        wanted = ([] if self._force_destroy
+                  else [locks.instance(instance.uuid)])
+        with self._locks.held(*wanted):
+            progress.step('console')
+            self._console.stop(instance.name)
+            progress.step('machine')
+            self._remove_vm(instance.name)
+            progress.step('ports')
+            self._vifs.release_all(network_info)
+            if destroy_disks:
+                progress.step('files')
+                self.delete_files(instance)
+        LOG.info("Destroyed in %.1f seconds.", progress.elapsed_s,
+                 instance=instance)
+
+    def cleanup(self, instance: Any, network_info: Any, destroy_disks: bool,
+                destroy_vifs: bool) -> None:
+        """Remove what an instance that is no longer here left behind.
+
+        Powers off nothing; a VM that is absent is what it expects.
+        """
+        self._console.stop(instance.name)
+        if destroy_vifs:
+            self._vifs.unplug_all(instance, network_info)
+        if destroy_disks and not self.exists(instance):
+            self.delete_files(instance)
+
+    def delete_files(self, instance: Any) -> None:
+        """Delete the instance's directory and that of a pending resize."""
+        for path in (self._paths.instance_dir(instance.name),
+                     self._paths.revert_dir(instance.name)):
+            self._paths.delete_tree(path)
+
+    def _remove_vm(self, vm_name: str) -> None:
+        self._console.stop(vm_name)
+        self._win.migration.destroy_existing_planned_vm(vm_name)
+        if not self._win.vm.vm_exists(vm_name):
+            return
+        self._power.stop_jobs(vm_name)
+        self._power.turn_off(vm_name)
+        self._win.vm.destroy_vm(vm_name)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The composition root: builds each object once and gives it what it needs.
+
+The only place that reads option values; everything else takes them in its
+constructor.
+"""
+
+import dataclasses
+from typing import Any
+
+from oslo_log import log as logging
+from tooz import coordination
+
+from compute_hyperv import conf
+from compute_hyperv import configdrive
+from compute_hyperv.console import serialconsoleops
+from compute_hyperv.console import serialproxy
+from compute_hyperv import diskops
+from compute_hyperv import eventhandler
+from compute_hyperv import hostops
+from compute_hyperv import imagecache
+from compute_hyperv import images
+from compute_hyperv import locks
+from compute_hyperv import metricsops
+from compute_hyperv import model
+from compute_hyperv import oswin
+from compute_hyperv import paths
+from compute_hyperv import plan
+from compute_hyperv.plan import disks as plan_disks
+from compute_hyperv.plan import machine as plan_machine
+from compute_hyperv import powerops
+from compute_hyperv import recovery
+from compute_hyperv import vifops
+from compute_hyperv import vmops
+
+LOG = logging.getLogger(__name__)
+CONF = conf.CONF
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Ops:
+    """What the driver delegates to."""
+
+    win: oswin.Win
+    vms: vmops.VMOps
+    power: powerops.PowerOps
+    vifs: vifops.VifOps
+    console: serialconsoleops.SerialConsoleOps
+    image_cache: imagecache.ImageCache
+    host: hostops.HostOps
+    metrics: metricsops.MetricsOps
+    events: eventhandler.EventHandler
+    recovery: recovery.Recovery
+
+
+def _paths(win: oswin.Win) -> paths.Paths:
+    return paths.Paths(
+        win.files, instances_path=CONF.instances_path,
+        cache_dir_name=CONF.image_cache.subdirectory_name,
+        busy_timeout_s=CONF.os_win.file_in_use_timeout)
+
+
+def _locks(host_name: str, host_paths: paths.Paths) -> locks.Locks:
+    cluster: locks.Backend = locks.FileBackend(host_paths.try_lock)
+    if CONF.coordination.backend_url:
+        coordinator = coordination.get_coordinator(
+            CONF.coordination.backend_url, host_name.encode())
+        coordinator.start(start_heart=True)
+        cluster = locks.ToozBackend(coordinator)
+    return locks.Locks(locks.ProcessBackend(), cluster,
+                       CONF.hyperv.lock_timeout)
+
+
+def _planner(caps: model.HostCaps) -> plan.Planner:
+    shutdown = (model.ShutdownAction.SHUTDOWN
+                if CONF.hyperv.instance_automatic_shutdown else None)
+    return plan.Planner(caps, plan.PlanOptions(
+        machine=plan_machine.MachineOptions(
+            dynamic_memory_ratio=CONF.hyperv.dynamic_memory_ratio,
+            limit_cpu_features=CONF.hyperv.limit_cpu_features,
+            shutdown_action=shutdown),
+        disks=plan_disks.DiskOptions(
+            use_cow_images=CONF.use_cow_images,
+            config_drive_cdrom=CONF.hyperv.config_drive_cdrom,
+            volume_protocols=frozenset()),
+        vswitch_name=CONF.hyperv.vswitch_name))
+
+
+def _console(win: oswin.Win, host_paths: paths.Paths
+             ) -> serialconsoleops.SerialConsoleOps:
+    pool = None
+    if CONF.serial_console.enabled:
+        pool = serialproxy.PortPool(CONF.serial_console.proxyclient_address,
+                                    CONF.serial_console.port_range)
+    return serialconsoleops.SerialConsoleOps(win=win, paths=host_paths,
+                                             pool=pool)
+
+
+def _vifs(win: oswin.Win, virtapi: Any) -> vifops.VifOps:
+    return vifops.VifOps(
+        win=win, virtapi=virtapi, vswitch=CONF.hyperv.vswitch_name,
+        plug_timeout_s=CONF.vif_plugging_timeout,
+        plug_is_fatal=CONF.vif_plugging_is_fatal,
+        ovs_vsctl=CONF.hyperv.ovs_vsctl_cmd,
+        ovs_timeout_s=CONF.hyperv.ovs_vsctl_timeout)
+
+
+def _config_drive(host_paths: paths.Paths) -> configdrive.ConfigDrive:
+    return configdrive.ConfigDrive(
+        host_paths, mkisofs_cmd=CONF.mkisofs_cmd,
+        qemu_img_cmd=CONF.hyperv.qemu_img_cmd,
+        inject_password=CONF.hyperv.config_drive_inject_password)
+
+
+def build(virtapi: Any) -> Ops:
+    """Build the driver's parts over the host that this process is for."""
+    win = oswin.connect()
+    host_paths = _paths(win)
+    host_locks = _locks(win.name, host_paths)
+    planner = _planner(win.caps)
+    vifs = _vifs(win, virtapi)
+    console = _console(win, host_paths)
+    host = hostops.HostOps(win, host_paths, my_ip=CONF.my_ip)
+    metrics = metricsops.MetricsOps(
+        win, enabled=CONF.hyperv.enable_instance_metrics_collection,
+        cpu_mhz=lambda: host.facts().cpu.mhz)
+    disks = diskops.DiskOps(win, host_paths)
+    image_cache = imagecache.ImageCache(
+        win=win, paths=host_paths, locks=host_locks, disks=disks,
+        images=images.Images(host_paths, CONF.hyperv.qemu_img_cmd))
+    power = powerops.PowerOps(
+        win=win, vifs=vifs, console=console, metrics=metrics,
+        soft_reboot_s=CONF.hyperv.wait_soft_reboot_seconds,
+        jobs_timeout_s=CONF.os_win.wmi_job_terminate_timeout)
+    vms = vmops.VMOps(
+        win=win, planner=planner, paths=host_paths, image_cache=image_cache,
+        disks=disks, config_drive=_config_drive(host_paths), vifs=vifs,
+        power=power, console=console, locks=host_locks,
+        force_destroy=CONF.hyperv.force_destroy_instances)
+    return Ops(
+        win=win, vms=vms, power=power, vifs=vifs, console=console,
+        image_cache=image_cache, metrics=metrics,
+        host=host,
+        events=eventhandler.EventHandler(
+            win=win, console=console,
+            timeframe_s=CONF.hyperv.power_state_check_timeframe,
+            poll_s=CONF.hyperv.power_state_event_polling_interval),
+        recovery=recovery.Recovery(win=win, paths=host_paths,
+                                   console=console))
