@@ -103,8 +103,10 @@ class TestCase(test.TestCase,
 
     def _set_flags(self):
         self.flags(compute_driver=self.compute_driver,
-                   instances_path=INSTANCES_DIR, shutdown_timeout=2)
-        self.flags(vswitch_name=SWITCH, group='hyperv')
+                   instances_path=INSTANCES_DIR, shutdown_timeout=2,
+                   mkisofs_cmd='genisoimage')
+        self.flags(vswitch_name=SWITCH, qemu_img_cmd='qemu-img',
+                   group='hyperv')
         # The wheel has it below the environment, not beside the package.
         self.flags(group='wsgi', api_paste_config=os.path.join(
             sysconfig.get_path('data'), 'etc', 'nova', 'api-paste.ini'))
