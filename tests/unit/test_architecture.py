@@ -16,7 +16,7 @@ RANK = {
     'oswin_loader': 0.5,
     'errors': 1,
     'operation': 1.5, 'commands': 1.5,
-    'locks': 2, 'paths': 2, 'oswin': 2, 'plan': 2, 'commands': 2,
+    'locks': 2, 'paths': 2, 'oswin': 2, 'plan': 2,
     'images': 3, 'diskops': 3, 'configdrive': 3, 'vifops': 3,
     'hostops': 3, 'metricsops': 3, 'deviceops': 3, 'securityops': 3,
     'connectors': 3, 'console.serialproxy': 3,
