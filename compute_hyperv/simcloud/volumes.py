@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import errno
 import os
 import pathlib
 import shutil
@@ -67,12 +69,26 @@ class SparseFiles:
 
 
 def copy_sparse(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copy a file; blocks of zeros become holes."""
-    zeros = bytes(_COPY_BYTES)
+    """Copy a file; its holes stay holes."""
     with open(source, 'rb') as reader, open(target, 'wb') as writer:
-        while block := reader.read(_COPY_BYTES):
-            if block == zeros[:len(block)]:
-                writer.seek(len(block), os.SEEK_CUR)
-            else:
-                writer.write(block)
-        writer.truncate(reader.tell())
+        for begin, end in _extents(reader.fileno()):
+            reader.seek(begin)
+            writer.seek(begin)
+            while begin < end:
+                block = reader.read(min(_COPY_BYTES, end - begin))
+                begin += writer.write(block)
+        writer.truncate(os.fstat(reader.fileno()).st_size)
+
+
+def _extents(file_number: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of the parts of a file that hold data."""
+    end = 0
+    while True:
+        try:
+            begin = os.lseek(file_number, end, os.SEEK_DATA)
+        except OSError as exc:
+            if exc.errno != errno.ENXIO:
+                raise
+            return                    # only a hole is left
+        end = os.lseek(file_number, begin, os.SEEK_HOLE)
+        yield begin, end

@@ -106,6 +106,6 @@ def run(layout: layouts.Layout, show: progress.Progress,
 def _take_down(cloud: clouds.Cloud, show: progress.Progress) -> None:
     with show.step('down'):
         cloud.down()
-        left = cloud.procs.marked()
+        left = cloud.procs.belonging()
         if left:
             raise errors.DemoError(f'Processes {sorted(left)} are left.')

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cloud's processes: start, find again, stop, leave none behind.
 
-Every process gets a session of its own and the variable ``MARK`` in its
-environment, which its children inherit. So whatever belongs to a cloud is
-found in /proc, daemons of daemons (Erlang's epmd) included, and nothing else
-is ever signalled.
+Every process gets a session of its own, which its children are in, and the
+variable ``MARK`` in its environment, which daemons of daemons (Erlang's epmd)
+inherit. So whatever belongs to a cloud is found in /proc, and nothing else is
+ever signalled.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def environment(layout: layouts.Layout,
     env = {name: value for name, value in os.environ.items()
            if not name.startswith('OS_') and name not in _FOREIGN}
     env[MARK] = str(layout.root_dir)
+    # setproctitle would write over the environment that /proc shows.
+    env['SPT_NOENV'] = '1'
     env['HOME'] = str(layout.data_dir / 'home')
     env['PATH'] = os.pathsep.join(
         [str(layout.venv_dir / 'bin'), env.get('PATH', ''),
@@ -89,15 +91,11 @@ class Processes:
 
     def find(self, name: str) -> Running | None:
         """The process of that name, if it lives."""
-        try:
-            record = json.loads(self._record_path(name).read_text())
-        except (FileNotFoundError, ValueError):
-            return None
+        record = self._record(name)
         # A number alone could be somebody else's process by now.
-        if record['ticks'] is None or \
-                _start_ticks(record['pid']) != record['ticks']:
+        if record is None or _start_ticks(record['pid']) != record['ticks']:
             return None
-        return Running(name, record['pid'], _tree_rss_mib(record['pid']),
+        return Running(name, record['pid'], _rss_mib(_session(record)),
                        _uptime_s(record['ticks']))
 
     def wait(self, name: str, ready: Callable[[], bool], timeout_s: float,
@@ -119,7 +117,9 @@ class Processes:
 
     def stop(self, names: Iterable[str], grace_s: float) -> None:
         """Ask processes to end together; kill what is there after a while."""
-        living = {pid for name in names for pid in self._session(name)}
+        records = [self._record(name) for name in names]
+        living = {pid for record in records if record
+                  for pid in _session(record)}
         _signal(living, signal.SIGTERM)
         _wait_gone(living, grace_s)
         _signal(living, signal.SIGKILL)
@@ -130,7 +130,7 @@ class Processes:
 
         :returns: the pids that had to be ended.
         """
-        found = self.marked()
+        found = self.belonging()
         living = set(found)
         _signal(living, signal.SIGTERM)
         _wait_gone(living, 5)
@@ -141,25 +141,27 @@ class Processes:
             record.unlink()
         return sorted(found)
 
-    def marked(self) -> set[int]:
+    def belonging(self) -> set[int]:
         """The pids of all processes of this cloud, found in /proc."""
         mark = f'{MARK}={self._layout.root_dir}'.encode()
-        found = set()
-        for entry in pathlib.Path('/proc').iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
-                if mark in _read(entry / 'environ').split(b'\0') and \
-                        _start_ticks(int(entry.name)) is not None:
-                    found.add(int(entry.name))
-        return found
+        found = {pid for pid in _all_pids() if pid != os.getpid() and
+                 mark in _read(f'/proc/{pid}/environ').split(b'\0')}
+        for path in self._layout.run_dir.glob('*.json'):
+            record = self._record(path.stem)
+            if record is not None:
+                found |= _session(record)
+        return {pid for pid in found if _start_ticks(pid) is not None}
 
     def _record_path(self, name: str) -> pathlib.Path:
         return self._layout.run_dir / f'{name}.json'
 
-    def _session(self, name: str) -> set[int]:
-        leader = self.find(name)
-        if leader is None:
-            return set()
-        return {pid for pid in self.marked() if _sid(pid) == leader.pid}
+    def _record(self, name: str) -> dict[str, int] | None:
+        try:
+            record: dict[str, int] = json.loads(
+                self._record_path(name).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return record if record['ticks'] else None
 
 
 def run(layout: layouts.Layout, command: Sequence[str], log_name: str,
@@ -204,18 +206,21 @@ def until(check: Callable[[], bool], timeout_s: float, what: str,
         time.sleep(interval_s)
 
 
-def _read(path: pathlib.Path) -> bytes:
+def _read(path: str) -> bytes:
     # A process may end, or belong to another user, while we look at it.
     try:
-        return path.read_bytes()
+        return pathlib.Path(path).read_bytes()
     except OSError:
         return b''
 
 
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir('/proc') if name.isdigit()]
+
+
 def _stat(pid: int) -> list[bytes]:
     # Fields from the third on; the second (the name) may hold spaces.
-    text = _read(pathlib.Path(f'/proc/{pid}/stat'))
-    return text.rpartition(b')')[2].split()
+    return _read(f'/proc/{pid}/stat').rpartition(b')')[2].split()
 
 
 def _start_ticks(pid: int) -> int | None:
@@ -226,20 +231,24 @@ def _start_ticks(pid: int) -> int | None:
     return int(fields[19])
 
 
-def _sid(pid: int) -> int | None:
-    fields = _stat(pid)
-    return int(fields[3]) if fields else None
+def _session(record: dict[str, int]) -> set[int]:
+    """The processes of a session, also after its leader has ended."""
+    leader = record['pid']
+    if _start_ticks(leader) not in (None, record['ticks']):
+        return set()
+    members = {pid: _stat(pid) for pid in _all_pids()}
+    return {pid for pid, fields in members.items()
+            if fields and int(fields[3]) == leader and
+            int(fields[19]) >= record['ticks']}
 
 
-def _tree_rss_mib(leader: int) -> float:
-    pages = [_stat(int(entry.name)) for entry in
-             pathlib.Path('/proc').iterdir() if entry.name.isdigit()]
-    return sum(int(fields[21]) for fields in pages
-               if fields and int(fields[3]) == leader) * _PAGE_MIB
+def _rss_mib(pids: Iterable[int]) -> float:
+    return sum(int(fields[21]) for fields in map(_stat, pids)
+               if fields) * _PAGE_MIB
 
 
 def _uptime_s(start_ticks: int) -> float:
-    since_boot = float(_read(pathlib.Path('/proc/uptime')).split()[0])
+    since_boot = float(_read('/proc/uptime').split()[0])
     return since_boot - start_ticks / _TICKS
 
 
