@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+import tempfile
+import unittest
+
+import ddt
+
+from compute_hyperv import errors
+from compute_hyperv import paths
+from tests.unit import fakes
+
+ROOT = r'C:\OpenStack\Instances'
+
+
+@ddt.ddt
+class ComparisonTest(unittest.TestCase):
+
+    @ddt.data((r'C:\A\b.vhdx', r'c:\a\B.VHDX', True),
+              (r'C:\A\b', 'C:/a/b/', True),
+              (r'\\srv\share\x', '//SRV/Share/X', True),
+              (r'C:\A\..\B', r'c:\b', True),
+              (r'C:\a', r'D:\a', False))
+    @ddt.unpack
+    def test_case_and_slashes_do_not_count(self, one, other, expected):
+        """L165: comparisons ignore case and accept both slashes."""
+        self.assertEqual(expected, paths.same(one, other))
+
+    @ddt.data((r'C:\a\B\c', r'c:\A\b', True), (r'C:\a\bc', r'C:\a\b', False),
+              (r'C:\a\b', r'C:\a\b', False), (r'C:\x', 'C:\\', True))
+    @ddt.unpack
+    def test_is_below(self, path, directory, expected):
+        self.assertEqual(expected, paths.is_below(path, directory))
+
+
+@ddt.ddt
+class LayoutTest(unittest.TestCase):
+
+    def paths(self, instances_path=ROOT):
+        return paths.Paths(fakes.FolderFiles('/nowhere'),
+                           instances_path=instances_path)
+
+    @ddt.data(
+        ('instance_dir', ('vm',), r'\vm'),
+        ('revert_dir', ('vm',), r'\vm_revert'),
+        ('export_dir', ('vm',), r'\export\vm'),
+        ('root_path', ('vm', 'VHDX'), r'\vm\root.vhdx'),
+        ('ephemeral_path', ('vm', 1, 'vhd'), r'\vm\eph1.vhd'),
+        ('swap_path', ('vm', 'vhdx'), r'\vm\swap.vhdx'),
+        ('config_path', ('vm', 'iso'), r'\vm\configdrive.iso'),
+        ('config_path', ('vm', 'vhd', True), r'\vm\configdrive-rescue.vhd'),
+        ('console_path', ('vm',), r'\vm\console.log'))
+    @ddt.unpack
+    def test_tree_is_that_of_older_drivers(self, method, args, expected):
+        self.assertEqual(ROOT + expected,
+                         getattr(self.paths(), method)(*args))
+
+    def test_planner_s_layout_agrees(self):
+        own, layout = self.paths(), self.paths().layout('vm')
+        self.assertEqual(own.root_path('vm', 'vhd'),
+                         layout.root_stem + '.vhd')
+        self.assertEqual(own.ephemeral_path('vm', 2, 'vhdx'),
+                         layout.ephemeral_stem + '2.vhdx')
+        self.assertEqual(own.config_path('vm', 'iso'),
+                         layout.config_stem + '.iso')
+        self.assertEqual(own.base_dir, layout.base_dir)
+
+    @ddt.data('C:/OpenStack/Instances/', r'\\srv\instances$\nova',
+              r'C:\ClusterStorage\Volume1\Instances')
+    def test_local_unc_and_csv_paths_are_kept(self, path):
+        """L084: a share or CSV path is used as it is."""
+        self.assertTrue(paths.same(path, self.paths(path).instances_dir))
+
+    def test_longest_path_that_fits_is_accepted(self):
+        """L168: long paths work or are refused at configuration time."""
+        longest = 'C:\\' + 'x' * (paths.MAX_PATH - paths._BELOW - 4)
+        below = r'\instance-00000000_revert\Virtual Machines' + '\\'
+        deepest = f'{longest}{below}{"0" * 36}.vmcx'
+        self.assertEqual(longest, self.paths(longest).instances_dir)
+        self.assertLess(len(deepest), paths.MAX_PATH)
+        with self.assertRaises(errors.BadOption) as caught:
+            self.paths(longest + 'x')
+        self.assertIn('instances_path', str(caught.exception))
+
+
+class FilesTest(unittest.TestCase):
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.clock = fakes.Clock()
+        self.files = fakes.FolderFiles(folder.name)
+        self.paths = paths.Paths(self.files, instances_path=ROOT,
+                                 busy_timeout_s=15, clock=self.clock)
+        self.directory = self.paths.instance_dir('vm')
+
+    def write(self, name, content=b'x'):
+        path = f'{self.directory}\\{name}'
+        self.paths.make_dir(path.rpartition('\\')[0])
+        with self.paths.open(path, 'wb') as stream:
+            stream.write(content)
+        return path
+
+    def test_delete_tree_removes_all(self):
+        self.write('root.vhdx')
+        self.write(r'Virtual Machines\a\b.vmcx')
+        self.paths.delete_tree(self.directory)
+        self.assertFalse(self.paths.exists(self.directory))
+
+    def test_delete_tree_of_nothing_is_fine(self):
+        self.paths.delete_tree(self.directory)
+
+    def test_delete_tree_waits_for_files_in_use(self):
+        """L012: retried on sharing violation, then it works."""
+        self.files.busy[self.write('root.vhdx')] = 3
+        self.paths.delete_tree(self.directory)
+        self.assertEqual([1, 1, 1], self.clock.slept)
+        self.assertFalse(self.paths.exists(self.directory))
+
+    def test_delete_tree_waits_for_a_directory_that_fills_up(self):
+        """L012: retried on "directory not empty"."""
+        self.write('root.vhdx')
+        self.files.code = 145
+        self.files.busy[self.directory] = 2
+        self.paths.delete_tree(self.directory)
+        self.assertFalse(self.paths.exists(self.directory))
+
+    def test_the_wait_is_bounded(self):
+        """L012: for a configurable time (default 15 s)."""
+        self.files.busy[self.write('root.vhdx')] = 99
+        with self.assertRaises(PermissionError):
+            self.paths.delete_tree(self.directory)
+        self.assertEqual(15, sum(self.clock.slept))
+
+    def test_other_errors_are_not_retried(self):
+        """L012: other errors are not retried."""
+        self.files.code = 5
+        self.files.busy[self.write('root.vhdx')] = 1
+        with self.assertRaises(PermissionError):
+            self.paths.remove(f'{self.directory}\\root.vhdx')
+        self.assertEqual([], self.clock.slept)
+
+    def test_rename_and_remove_wait_the_same_way(self):
+        """L012: renames and single-file removals wait the same way."""
+        source = self.write('a')
+        self.files.busy[source] = 1
+        self.paths.rename(source, f'{self.directory}\\b')
+        self.files.busy[f'{self.directory}\\b'] = 1
+        self.paths.remove(f'{self.directory}\\b')
+        self.assertEqual([1, 1], self.clock.slept)
+
+    def test_remove_of_nothing_is_fine(self):
+        self.paths.remove(f'{self.directory}\\nothing')
+
+    def test_copy_appears_complete_or_not_at_all(self):
+        source = self.write('a', b'content')
+        self.paths.copy(source, f'{self.directory}\\b')
+        self.assertEqual(b'content',
+                         self.paths.read_bytes(f'{self.directory}\\b'))
+        with self.assertRaises(FileExistsError):
+            self.paths.copy(source, f'{self.directory}\\b')
+        self.assertEqual(['a', 'b'], self.paths.list_dir(self.directory))
+
+    def test_make_dir_says_who_made_it(self):
+        self.assertTrue(self.paths.make_dir(self.directory))
+        self.assertFalse(self.paths.make_dir(self.directory))
+
+    def test_find_root_and_config_drive(self):
+        self.assertIsNone(self.paths.find_root('vm'))
+        self.assertIsNone(self.paths.find_config_drive('vm'))
+        root, config = self.write('root.vhd'), self.write('configdrive.iso')
+        self.assertEqual(root, self.paths.find_root('vm'))
+        self.assertEqual(config, self.paths.find_config_drive('vm'))
+
+    def test_instance_dirs_are_only_those(self):
+        self.assertEqual([], list(self.paths.instance_dirs()))
+        self.write('root.vhdx')
+        for directory in (self.paths.base_dir, self.paths.locks_dir,
+                          self.paths.export_dir('vm')):
+            self.paths.make_dir(directory)
+        self.assertEqual(['vm'], list(self.paths.instance_dirs()))
+
+    def test_reading_nothing_is_empty(self):
+        """L060: no log yet gives empty output, not an error."""
+        self.assertEqual(b'', self.paths.read_bytes(f'{ROOT}\\vm\\x.log'))
+
+    def test_a_lock_file_excludes_others(self):
+        """L016: the lock lives with the cache, not in the process."""
+        other = paths.Paths(self.files, instances_path=ROOT)
+        release = self.paths.try_lock('image-1')
+        self.assertIsNone(other.try_lock('image-1'))
+        self.assertIsNotNone(other.try_lock('image-2'))
+        release()
+        self.assertIsNotNone(other.try_lock('image-1'))
