@@ -138,6 +138,15 @@ def _native_eventlet(modules: Mapping[str, Any]) -> types.ModuleType:
     return stand_in
 
 
+def _green_eventlet(modules: Mapping[str, Any]) -> types.ModuleType:
+    """eventlet itself, but what has an answer is not imported green."""
+    eventlet = sys.modules['eventlet']
+
+    def import_patched(name: str) -> Any:
+        return modules.get(name) or eventlet.import_patched(name)
+    return Proxy(eventlet, import_patched=import_patched)
+
+
 class _Importer:
     """``__builtins__`` for modules of os-win, made from *answers*."""
 
@@ -148,6 +157,8 @@ class _Importer:
         self.modules.update(answers.modules)
         if not _eventlet_is_patched():
             self.modules['eventlet'] = _native_eventlet(self.modules)
+        elif answers.modules:
+            self.modules['eventlet'] = _green_eventlet(self.modules)
         self.builtins: dict[str, Any] = dict(
             vars(builtins), **answers.names)
         self.builtins['__import__'] = self.import_

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fabric: simulated hosts and what they share."""
+
+from __future__ import annotations
+
+import collections.abc
+import contextlib
+import contextvars
+import os
+import typing
+
+from . import clock as clock_module
+from . import faults
+from . import host as host_module
+from . import native
+from . import ports
+from . import storage
+from .host import Host
+from .host import HostSpec
+
+Check = typing.Callable[['Fabric'], typing.Iterable[str]]
+
+_current: contextvars.ContextVar[typing.Any] = contextvars.ContextVar(
+    'simulated_host', default=None)
+_checks: typing.List[Check] = []
+
+
+def check(function: Check) -> Check:
+    """Register ``f(fabric) -> problems``, a part of the clean check.
+
+    A problem is a line of text that names the host and what was left.
+    """
+    _checks.append(function)
+    return function
+
+
+def current_host() -> typing.Any:
+    """The host (or remote host) that ``on`` made current.
+
+    :raises LookupError: none is.
+    """
+    found = _current.get()
+    if found is None:
+        raise LookupError(
+            'no simulated host is current: build drivers and ask '
+            'os_win.utilsfactory only inside "with fabric.on(name)"')
+    return found
+
+
+@contextlib.contextmanager
+def on_host(host: typing.Any) -> typing.Iterator[typing.Any]:
+    """Make *host* the one that drivers built in the block get."""
+    token = _current.set(host)
+    try:
+        yield host
+    finally:
+        _current.reset(token)
+
+
+class Hosts(collections.abc.Mapping[str, Host]):
+    """The hosts by name, case ignored, in the order given."""
+
+    def __init__(self) -> None:
+        self._hosts: typing.Dict[str, Host] = {}
+
+    def add(self, host: Host) -> None:
+        self._hosts[host.name.lower()] = host
+
+    def __getitem__(self, name: str) -> Host:
+        return self._hosts[name.lower()]
+
+    def __iter__(self) -> typing.Iterator[str]:
+        return (host.name for host in self._hosts.values())
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+
+class Fabric:
+    """Hosts, their shared storage, clock, recorder and fault plan.
+
+    :param root_dir: folder for disks and pipes; created when missing.
+    :param hosts: HostSpec, a mapping of its fields, or just a name each.
+    :param clock: 'instant', 'real' or 'stepped'.
+    :param prompt_events: tell watchers at once; else compare every
+        WITHIN seconds as WMI does.
+    :ivar lock: native and re-entrant; held while a provider works and
+        while timers run.  Never log, sleep or wait while holding it.
+    :ivar not_simulated: texts of what was asked and is not simulated.
+    """
+
+    def __init__(self, root_dir: str, hosts: typing.Iterable[
+            typing.Union[HostSpec, str, typing.Mapping[str, typing.Any]]],
+            clock: str = 'instant', scale: float = 1.0,
+            prompt_events: bool = True) -> None:
+        ports.load_handlers()
+        os.makedirs(root_dir, exist_ok=True)
+        self.root_dir = os.path.realpath(root_dir)
+        self.lock = native.RLock()
+        self.clock = clock_module.Clock(clock, self.lock, scale)
+        self.recorder = faults.Recorder()
+        self.faults = faults.Faults()
+        self.prompt_events = prompt_events
+        self.not_simulated: typing.List[str] = []
+        self.shares = storage.Shares(self.root_dir)
+        self._cut: typing.Set[typing.FrozenSet[str]] = set()
+        self._closers: typing.List[typing.Callable[[], object]] = []
+        self.hosts = Hosts()
+        for spec in hosts:
+            self.hosts.add(host_module.Host(self, HostSpec.make(spec)))
+        for host in self.hosts.values():
+            host.populate()
+
+    @classmethod
+    def from_yaml(cls, path: str, root_dir: typing.Optional[str] = None
+                  ) -> 'Fabric':
+        """A fabric as a file describes it; see ``etc/``.
+
+        :param root_dir: instead of the file's ``root``, which is relative
+            to the file.
+        """
+        import yaml
+        with open(path, encoding='utf-8') as stream:
+            facts = yaml.safe_load(stream)
+        unknown = set(facts) - {'root', 'hosts', 'clock', 'scale'}
+        if unknown:
+            raise ValueError(f'{path}: {sorted(unknown)} unknown')
+        root = root_dir or os.path.join(
+            os.path.dirname(os.path.abspath(path)),
+            facts.get('root', 'fabric'))
+        return cls(root, facts['hosts'], clock=facts.get('clock', 'real'),
+                   scale=facts.get('scale', 1.0))
+
+    # -- hosts -------------------------------------------------------------
+
+    def host(self, name: str) -> Host:
+        """The host *name*.
+
+        :raises KeyError: there is none.
+        """
+        return self.hosts[name]
+
+    def find(self, name: str) -> typing.Optional[Host]:
+        """The host of that name or fully qualified name, or None."""
+        return self.hosts.get(name) or self.hosts.get(
+            name.partition('.')[0])
+
+    def on(self, name: str) -> typing.ContextManager[Host]:
+        """Make a host the one that drivers built in the block get."""
+        return on_host(self.host(name))
+
+    def cut(self, one: str, other: str) -> None:
+        """Break the network between two hosts."""
+        self._cut.add(frozenset((one.lower(), other.lower())))
+
+    def mend(self, one: str, other: str) -> None:
+        """Take back :meth:`cut`."""
+        self._cut.discard(frozenset((one.lower(), other.lower())))
+
+    def connected(self, one: Host, other: Host) -> bool:
+        return frozenset((one.name.lower(),
+                          other.name.lower())) not in self._cut
+
+    # -- the clean check ---------------------------------------------------
+
+    def note_not_simulated(self, exc: Exception) -> None:
+        """Remember what could not be simulated; os-win may swallow it."""
+        self.not_simulated.append(f'{type(exc).__name__}: {exc}')
+
+    def mark(self) -> None:
+        """Take the files that are there now as belonging to the hosts."""
+        for host in self.hosts.values():
+            host.storage.mark()
+
+    def problems(self) -> typing.List[str]:
+        """What a clean fabric does not have, as lines of text."""
+        found = [f'not simulated: {text}' for text in self.not_simulated]
+        for host in self.hosts.values():
+            found += [f'{host.name}: {text}' for text in host_problems(host)]
+        for one in _checks:
+            found += one(self)
+        return found
+
+    def assert_clean(self) -> None:
+        """Raise AssertionError if anything was left behind."""
+        found = self.problems()
+        if found:
+            raise AssertionError('the fabric is not clean:\n  ' +
+                                 '\n  '.join(found))
+
+    # -- end ---------------------------------------------------------------
+
+    def at_close(self, function: typing.Callable[[], object]) -> None:
+        """Have *function* called when the fabric is closed."""
+        self._closers.append(function)
+
+    def close(self) -> None:
+        """Stop threads and subscriptions, close sockets; idempotent."""
+        for host in self.hosts.values():
+            host.close_watches()
+        closers, self._closers = self._closers, []
+        for function in reversed(closers):
+            function()
+        self.clock.close()
+
+
+def host_problems(host: Host) -> typing.List[str]:
+    """What one host has that a clean one has not."""
+    return (host.vms.problems() + host.jobs.problems() +
+            host.storage.problems() + host.vdisks.problems() +
+            host.pipes.problems())

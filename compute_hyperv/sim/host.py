@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One simulated Windows host: its parts, and its power."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import typing
+import uuid
+
+from . import errors
+from . import jobs
+from . import pipes
+from . import ports
+from . import profiles
+from . import storage
+from . import virtualdisks
+from . import vm
+from . import wmi
+from .wmi import engine
+from .wmi import schema
+from .wmi import watch
+
+if typing.TYPE_CHECKING:
+    from . import fabric as fabric_module
+
+V2 = 'root/virtualization/v2'
+_NEWEST_BUILD = 26100
+
+
+@dataclasses.dataclass(frozen=True)
+class SwitchSpec:
+    """A virtual switch that an administrator made.
+
+    :ivar kind: 'external', 'internal' or 'private'.
+    :ivar nic: name of the physical adapter of an external one.
+    """
+
+    name: str
+    kind: str = 'external'
+    nic: str = 'Ethernet'
+
+
+@dataclasses.dataclass(frozen=True)
+class HostSpec:
+    """What a host is made of.
+
+    :ivar name: computer name.
+    :ivar windows: '2012R2', '2016', '2019', '2022' or '2025'.
+    :ivar cpus: logical processors, over all NUMA nodes.
+    :ivar volumes: drive letter -> size in GiB.
+    :ivar switches: names, or SwitchSpec.
+    :ivar extra: further facts for providers, by name.
+    """
+
+    name: str
+    windows: str = '2022'
+    cpus: int = 8
+    memory_mib: int = 65536
+    numa_nodes: int = 1
+    volumes: typing.Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {'C': 500})
+    switches: typing.Tuple[SwitchSpec, ...] = (SwitchSpec('external'),)
+    extra: typing.Mapping[str, typing.Any] = dataclasses.field(
+        default_factory=dict)
+
+    @classmethod
+    def make(cls, spec: typing.Union['HostSpec', str, typing.Mapping[
+            str, typing.Any]]) -> 'HostSpec':
+        """From a name, a mapping (as in YAML) or one ready made.
+
+        :raises ValueError: an unknown fact.
+        """
+        if isinstance(spec, HostSpec):
+            return spec
+        facts = {'name': spec} if isinstance(spec, str) else dict(spec)
+        known = {one.name for one in dataclasses.fields(cls)}
+        if not set(facts) <= known:
+            raise ValueError(f'host: {sorted(set(facts) - known)} unknown')
+        if 'switches' in facts:
+            facts['switches'] = tuple(
+                one if isinstance(one, SwitchSpec) else
+                SwitchSpec(one) if isinstance(one, str) else
+                SwitchSpec(**one) for one in facts['switches'])
+        facts['windows'] = str(facts.get('windows', '2022'))
+        return cls(**facts)
+
+
+class Host:
+    """A host of a fabric.
+
+    :ivar profile: what its version of Windows can do.
+    :ivar stores: lower-case namespace -> Store; ``v2`` is the one of
+        Hyper-V.
+    :ivar port: through it goes everything that clients want.
+    :ivar quirks: beliefs about Hyper-V that tests may switch.
+    :ivar powered: False while the machine is off.
+    """
+
+    def __init__(self, fabric: 'fabric_module.Fabric',
+                 spec: HostSpec) -> None:
+        self.fabric = fabric
+        self.spec = spec
+        self.name = spec.name
+        self.clock = fabric.clock
+        self.profile = profiles.profile(spec.windows)
+        self.quirks = profiles.FieldKnowledge()
+        self.powered = True
+        self._watch_ids = itertools.count(1)
+        self._watches: typing.Dict[int, watch.Watch] = {}
+        every = schema.namespaces(_NEWEST_BUILD)
+        self.stores: typing.Dict[str, engine.Store] = {
+            low: engine.Store(self, classes, every[low])
+            for low, classes in schema.namespaces(
+                self.profile.build).items()}
+        self.v2 = self.stores[V2]
+        self.storage = storage.Storage(self)
+        self.vdisks = virtualdisks.VirtualDisks(self)
+        self.pipes = pipes.Pipes(self)
+        self.jobs = jobs.Jobs(self)
+        self.vms = vm.VMs(self)
+        self.port = ports.LocalPort(self)
+
+    def populate(self) -> None:
+        """Have the providers set up what a fresh host has."""
+        for provider in wmi.providers():
+            populate = getattr(provider, 'populate', None)
+            if populate is not None:
+                populate(self)
+
+    def new_guid(self) -> str:
+        """A new GUID, upper case as in Hyper-V's identities."""
+        return str(uuid.uuid4()).upper()
+
+    def peer(self, name: str) -> 'Host':
+        """The host that a moniker names; '.' is this one.
+
+        :raises x_wmi: it does not answer.
+        """
+        if name in ('.', self.name) or name.lower() == self.name.lower():
+            return self
+        found = self.fabric.find(name)
+        if found is None or not found.powered or not (
+                self.fabric.connected(self, found)):
+            errors.fail(errors.RPC_S_SERVER_UNAVAILABLE)
+        return found
+
+    def check_power(self) -> None:
+        """Refuse calls of clients while the machine is off."""
+        if not self.powered:
+            errors.fail(errors.RPC_S_SERVER_UNAVAILABLE,
+                        f'{self.name} is powered off')
+
+    # -- subscriptions -----------------------------------------------------
+
+    def keep_watch(self, one: watch.Watch) -> int:
+        """Number of a new subscription of this host's clients."""
+        number = next(self._watch_ids)
+        self._watches[number] = one
+        return number
+
+    def watch(self, number: int) -> typing.Optional[watch.Watch]:
+        return self._watches.get(number)
+
+    def drop_watch(self, number: int, quietly: bool = False) -> None:
+        """Cancel a subscription; a number that is gone is fine."""
+        one = self._watches.pop(number, None)
+        if one is not None:
+            one.store.watches.remove(one, quietly)
+
+    def close_watches(self) -> None:
+        """Cancel all; endless loops of os-win that wait for events end."""
+        for number in list(self._watches):
+            self.drop_watch(number, quietly=True)
+
+    @property
+    def watches(self) -> typing.List[watch.Watch]:
+        """Live subscriptions of this host's clients."""
+        return list(self._watches.values())
