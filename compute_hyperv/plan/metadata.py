@@ -51,9 +51,10 @@ def _bus(slot: model.Slot) -> objects.DeviceBus:
     if slot.bus is model.Bus.IDE:
         return objects.IDEDeviceBus(
             address=f'{slot.controller}:{slot.lun}')
-    # Linux shows each synthetic controller as a host with one target.
+    # Linux shows each synthetic controller as a host with one target, and
+    # names a disk by it: /dev/disk/by-path/...-scsi-0:0:0:12.
     return objects.SCSIDeviceBus(
-        address=f'{slot.controller:x}:0:0:{slot.lun:x}')
+        address=f'{slot.controller}:0:0:{slot.lun}')
 
 
 def _tags(tag: str | None) -> list[str]:
