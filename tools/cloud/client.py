@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import time
 from typing import Any
 
@@ -34,7 +34,7 @@ class Client:
             'OS_PROJECT_DOMAIN_ID': 'default',
             'OS_IDENTITY_API_VERSION': '3',
             'OS_REGION_NAME': configs.REGION,
-            'COLUMNS': os.environ.get('COLUMNS', '100')}
+            'CLIFF_MAX_TERM_WIDTH': str(_table_width())}
         self._show = show
         self.api = apis.Api(settings)
 
@@ -136,6 +136,11 @@ class Client:
         host = server.get('OS-EXT-SRV-ATTR:host')
         name = f'nova-compute-{host}' if host else 'nova-conductor'
         return self._layout.log_dir / f'{name}.log'
+
+
+def _table_width() -> int:
+    """Columns for the client's tables: the terminal's, within reason."""
+    return max(72, min(shutil.get_terminal_size((100, 0)).columns, 120))
 
 
 def _fault(server: dict[str, Any]) -> str:

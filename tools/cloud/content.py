@@ -9,6 +9,7 @@ from cloud import api as apis
 from cloud import errors
 from cloud import layout as layouts
 from cloud import processes
+from cloud import tasks
 
 IMAGE = 'demo-vhdx'
 FLAVOR = 'demo'
@@ -44,7 +45,7 @@ def upload_image(layout: layouts.Layout, api: apis.Api) -> str:
     known = api.find('glance', f'/images?name={IMAGE}', 'images',
                      status='active')
     if known is not None:
-        return 'done before'
+        return tasks.NOTHING
     image = api.post('glance', '/images', {
         'name': IMAGE, 'disk_format': 'vhdx', 'container_format': 'bare',
         'visibility': 'public', 'min_disk': 1,

@@ -63,6 +63,8 @@ class Processes:
 
     def __init__(self, layout: layouts.Layout) -> None:
         self._layout = layout
+        # Kept, because Popen complains about children that outlive it.
+        self._children: list[subprocess.Popen[bytes]] = []
 
     def log_path(self, name: str) -> pathlib.Path:
         """Where a process's output goes."""
@@ -85,6 +87,7 @@ class Processes:
                 command, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, start_new_session=True, cwd=cwd,
                 env=environment(self._layout, env))
+        self._children.append(child)
         record = {'pid': child.pid, 'ticks': _start_ticks(child.pid)}
         self._record_path(name).write_text(json.dumps(record))
         return True

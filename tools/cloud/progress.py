@@ -20,11 +20,16 @@ _COLOURS = {'ok': '32', 'FAIL': '31', 'skip': '33', 'title': '1', 'dim': '2'}
 
 
 class Step:
-    """A running step; ``note`` becomes the right-hand part of its line."""
+    """A running step.
+
+    :ivar note: becomes the right-hand part of its line.
+    :ivar hidden: print no line, unless it fails.
+    """
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.note = ''
+        self.hidden = False
         self.started = time.monotonic()
 
     @property
@@ -84,7 +89,8 @@ class Progress:
         finally:
             with self._lock:
                 self._running.remove(step)
-            self.line(verdict, step.seconds, title, step.note)
+            if verdict != 'ok' or not step.hidden:
+                self.line(verdict, step.seconds, title, step.note)
 
     def line(self, verdict: str, seconds: float | None, title: str,
              note: str = '') -> None:

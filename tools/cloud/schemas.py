@@ -9,6 +9,7 @@ from cloud import backing
 from cloud import layout as layouts
 from cloud import packages
 from cloud import processes
+from cloud import tasks
 
 _PROJECTS = {'placement': 'openstack_placement'}
 _TIMEOUT_S = 300
@@ -31,7 +32,7 @@ class Schemas:
             _PROJECTS.get(service, service)]
         stamp = self._stamp_path(service)
         if stamp.is_file() and stamp.read_text() == version:
-            return f'{version}, done before'
+            return tasks.NOTHING
         for command in self._commands(service):
             self._run(service, command)
         if service == 'nova':
@@ -46,7 +47,7 @@ class Schemas:
         """
         stamp = self._stamp_path('bootstrap')
         if stamp.is_file():
-            return 'done before'
+            return tasks.NOTHING
         url = self._settings.url('keystone', '/v3')
         self._run('keystone', [
             'keystone-manage', '--config-file', self._conf('keystone'),

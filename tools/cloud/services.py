@@ -43,8 +43,10 @@ class Services:
         if service == 'cinder':
             more = ['--config-file', self._etc('cinder/cinder.conf')]
         self._procs.start(name, [
-            self._layout.program('python'), launcher, _MODULES[service],
-            str(port), *more], self._api_environment(service))
+            # -P: our modules' names must not shadow anybody's.
+            self._layout.program('python'), '-P', launcher,
+            _MODULES[service], str(port), *more],
+            self._api_environment(service))
         url = self._settings.url(service)
         self._procs.wait(name, lambda: apis.answers(url), _API_TIMEOUT_S,
                          f'{name} answers')
@@ -57,7 +59,7 @@ class Services:
             self._etc('nova/nova.conf')])
         self._procs.wait(name, lambda: self._nova_reports(name, 'ctl', name),
                          _AGENT_TIMEOUT_S, f'{name} reports to Nova')
-        return ''
+        return f'pid {self._pid(name)}'
 
     def start_serial_proxy(self) -> str:
         """Start the proxy between web sockets and the nodes' consoles.
@@ -87,7 +89,7 @@ class Services:
         self._procs.wait(
             name, lambda: self._nova_reports('nova-compute', node, name),
             _AGENT_TIMEOUT_S, f'{name} reports to Nova')
-        return ''
+        return f'pid {self._pid(name)}'
 
     def start_cinder_service(self, name: str) -> str:
         """Start cinder-scheduler or cinder-volume; wait until it reports."""
@@ -97,7 +99,11 @@ class Services:
             {'OS_CINDER_DISABLE_EVENTLET_PATCHING': 'false'})
         self._procs.wait(name, lambda: self._cinder_reports(name),
                          _AGENT_TIMEOUT_S, f'{name} reports to Cinder')
-        return ''
+        return f'pid {self._pid(name)}'
+
+    def _pid(self, name: str) -> int | None:
+        running = self._procs.find(name)
+        return running.pid if running else None
 
     def _nova_reports(self, binary: str, host: str, process: str) -> bool:
         services = self._api.get('nova', f'/os-services?binary={binary}')

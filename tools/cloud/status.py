@@ -10,7 +10,7 @@ from cloud import layout as layouts
 from cloud import progress
 
 _CONSOLE_LINES = 12
-_SERVER_COLUMNS = ('name', 'status', 'addresses', 'flavor', 'image',
+_SERVER_COLUMNS = ('name', 'status', 'addresses', 'image',
                    'OS-EXT-SRV-ATTR:host', 'OS-EXT-SRV-ATTR:instance_name',
                    'OS-EXT-STS:vm_state', 'id')
 

@@ -11,19 +11,24 @@ import dataclasses
 from cloud import progress
 
 
+#: a task's answer that leaves no line
+NOTHING = '-'
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """One step of the work.
 
     :ivar name: how others refer to it in ``after``.
     :ivar title: what the person reads.
-    :ivar action: does the work; what it returns is the line's remark.
+    :ivar action: does the work; what it returns is the line's remark,
+        ``NOTHING`` if there was nothing to do and nothing to tell.
     :ivar after: names of the tasks that must have ended before.
     """
 
     name: str
     title: str
-    action: Callable[[], str | None]
+    action: Callable[[], str]
     after: tuple[str, ...] = ()
 
 
@@ -72,4 +77,5 @@ def _first(running: dict[concurrent.futures.Future[None], str]
 
 def _perform(task: Task, show: progress.Progress) -> None:
     with show.step(task.title) as step:
-        step.note = task.action() or ''
+        step.note = task.action()
+        step.hidden = step.note == NOTHING
