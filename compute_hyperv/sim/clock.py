@@ -54,20 +54,20 @@ class Clock:
         self._timers: typing.List[typing.Tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._ahead_s = 0.0
-        self._origin_s = native.monotonic()
+        self._origin_s: float = native.monotonic()
         self._thread: typing.Optional[native.Thread] = None
         self._closed = False
 
     def time(self) -> float:
         """Seconds since the epoch."""
         if self.mode == 'stepped':
-            return _EPOCH_S + self._ahead_s
+            return float(_EPOCH_S + self._ahead_s)
         return system_time.time() + self._ahead_s
 
     def monotonic(self) -> float:
         """Seconds since the fabric began."""
         if self.mode == 'stepped':
-            return self._ahead_s
+            return float(self._ahead_s)
         return float(native.monotonic()) - self._origin_s + self._ahead_s
 
     def duration(self, seconds: float) -> float:

@@ -19,7 +19,7 @@ from . import vm
 from . import wmi
 from .wmi import engine
 from .wmi import schema
-from .wmi import watch
+from .wmi.watch import Watch
 
 if typing.TYPE_CHECKING:
     from . import fabric as fabric_module
@@ -73,7 +73,8 @@ class HostSpec:
         """
         if isinstance(spec, HostSpec):
             return spec
-        facts = {'name': spec} if isinstance(spec, str) else dict(spec)
+        facts: typing.Dict[str, typing.Any] = (
+            {'name': spec} if isinstance(spec, str) else dict(spec))
         known = {one.name for one in dataclasses.fields(cls)}
         if not set(facts) <= known:
             raise ValueError(f'host: {sorted(set(facts) - known)} unknown')
@@ -107,7 +108,7 @@ class Host:
         self.quirks = profiles.FieldKnowledge()
         self.powered = True
         self._watch_ids = itertools.count(1)
-        self._watches: typing.Dict[int, watch.Watch] = {}
+        self._watches: typing.Dict[int, Watch] = {}
         every = schema.namespaces(_NEWEST_BUILD)
         self.stores: typing.Dict[str, engine.Store] = {
             low: engine.Store(self, classes, every[low])
@@ -153,13 +154,13 @@ class Host:
 
     # -- subscriptions -----------------------------------------------------
 
-    def keep_watch(self, one: watch.Watch) -> int:
+    def keep_watch(self, one: Watch) -> int:
         """Number of a new subscription of this host's clients."""
         number = next(self._watch_ids)
         self._watches[number] = one
         return number
 
-    def watch(self, number: int) -> typing.Optional[watch.Watch]:
+    def watch(self, number: int) -> typing.Optional[Watch]:
         return self._watches.get(number)
 
     def drop_watch(self, number: int, quietly: bool = False) -> None:
@@ -174,6 +175,6 @@ class Host:
             self.drop_watch(number, quietly=True)
 
     @property
-    def watches(self) -> typing.List[watch.Watch]:
+    def watches(self) -> typing.List[Watch]:
         """Live subscriptions of this host's clients."""
         return list(self._watches.values())

@@ -318,6 +318,13 @@ class Instance:
 
     __slots__ = ('_conn', '_cls', '_path', '_props', '_projected', '_local',
                  'previous')
+    _conn: Connection
+    _cls: schema.ClassDef
+    _path: str
+    _props: Wire
+    _projected: bool
+    _local: Wire
+    previous: typing.Optional['Instance']
 
     def __init__(self, conn: Connection, cls: schema.ClassDef, path: str,
                  props: Wire, projected: bool = False) -> None:

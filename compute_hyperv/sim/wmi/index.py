@@ -70,7 +70,7 @@ def terms(props: typing.Mapping[str, typing.Any],
         yield 'tail', tail(low)
 
 
-class Index(typing.Generic[typing.TypeVar('T')]):
+class Index:
     """Objects by class and term, each list in order of creation."""
 
     def __init__(self) -> None:

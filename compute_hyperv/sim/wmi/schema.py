@@ -191,7 +191,7 @@ class Namespace:
         line = self._line(low)
         props: typing.Dict[str, PropDef] = {}
         methods: typing.Dict[str, MethodDef] = {}
-        every = set()
+        every: typing.Set[str] = set()
         for one in reversed(line):
             _name, (_super, _flags, _keys, _gate, own, own_methods) = (
                 self._raw[one])

@@ -66,7 +66,7 @@ class Watch:
         self._began_s = native.monotonic()
         self._bucket = 0
         self._pending: typing.Dict[int, Change] = {}
-        self._queue = native.SimpleQueue()
+        self._queue: typing.Any = native.SimpleQueue()
         self._ended: typing.Optional[Ended] = None
 
     def offer(self, change: Change) -> None:
@@ -138,8 +138,8 @@ class Watch:
 
     def _until_poll_s(self) -> float:
         elapsed_s = native.monotonic() - self._began_s
-        return (int(elapsed_s / self._within_s) + 1) * (
-            self._within_s) - elapsed_s
+        polls = int(elapsed_s / self._within_s) + 1
+        return float(polls * self._within_s - elapsed_s)
 
     def _get(self, timeout_s: float) -> typing.Optional[Wire]:
         if self._ended and self._queue.empty():
