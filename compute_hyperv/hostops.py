@@ -47,13 +47,18 @@ class HostOps:
     :param win: the host.
     :param paths: tell the volume that instances live on.
     :param my_ip: address that other nodes reach this one by.
+    :param reserved_cpus: logical processors kept for the host itself.
+    :param reserved_memory_mib: memory kept for the host itself.
     """
 
-    def __init__(self, win: oswin.Win, paths: paths.Paths, *,
-                 my_ip: str) -> None:
+    def __init__(self, win: oswin.Win, paths: paths.Paths, *, my_ip: str,
+                 reserved_cpus: int = 0,
+                 reserved_memory_mib: int = 0) -> None:
         self._win = win
         self._paths = paths
         self._my_ip = my_ip
+        self._reserved_cpus = reserved_cpus
+        self._reserved_memory_mib = reserved_memory_mib
 
     def get_available_nodes(self) -> list[str]:
         """The one node: the host's own name, as Windows spells it."""
@@ -90,12 +95,18 @@ class HostOps:
 
     def update_provider_tree(self, provider_tree: Any, nodename: str,
                              ratios: inventory.Ratios,
-                             reserved: inventory.Reserved) -> None:
+                             reserved_disk_gib: int) -> None:
         """Write inventory and traits of this node into Nova's copy.
 
         Traits and providers of others (operators, PCI devices) stay.
+
+        :param ratios: allocation ratio of VCPU, MEMORY_MB and DISK_GB.
+        :param reserved_disk_gib: disk space kept for the host itself.
         """
         facts = self.facts()
+        reserved = inventory.Reserved(
+            cpus=self._reserved_cpus, disk_gib=reserved_disk_gib,
+            memory_mib=self._reserved_memory_mib)
         provider_tree.update_inventory(
             nodename, inventory.plan_inventory(facts, ratios, reserved))
         traits = inventory.plan_traits(facts, self._win.caps)

@@ -82,6 +82,7 @@ def _planner(caps: model.HostCaps) -> plan.Planner:
         disks=plan_disks.DiskOptions(
             use_cow_images=CONF.use_cow_images,
             config_drive_cdrom=CONF.hyperv.config_drive_cdrom,
+            config_drive_format=CONF.config_drive_format,
             volume_protocols=frozenset()),
         vswitch_name=CONF.hyperv.vswitch_name))
 
@@ -105,6 +106,13 @@ def _vifs(win: oswin.Win, virtapi: Any) -> vifops.VifOps:
         ovs_timeout_s=CONF.hyperv.ovs_vsctl_timeout)
 
 
+def _host(win: oswin.Win, host_paths: paths.Paths) -> hostops.HostOps:
+    return hostops.HostOps(
+        win, host_paths, my_ip=CONF.my_ip,
+        reserved_cpus=CONF.reserved_host_cpus,
+        reserved_memory_mib=CONF.reserved_host_memory_mb)
+
+
 def _config_drive(host_paths: paths.Paths) -> configdrive.ConfigDrive:
     return configdrive.ConfigDrive(
         host_paths, mkisofs_cmd=CONF.mkisofs_cmd,
@@ -120,10 +128,10 @@ def build(virtapi: Any) -> Ops:
     planner = _planner(win.caps)
     vifs = _vifs(win, virtapi)
     console = _console(win, host_paths)
-    host = hostops.HostOps(win, host_paths, my_ip=CONF.my_ip)
+    host = _host(win, host_paths)
     metrics = metricsops.MetricsOps(
         win, enabled=CONF.hyperv.enable_instance_metrics_collection,
-        cpu_mhz=lambda: host.facts().cpu.mhz)
+        cpu_mhz=host.cpu_mhz)
     disks = diskops.DiskOps(win, host_paths)
     image_cache = imagecache.ImageCache(
         win=win, paths=host_paths, locks=host_locks, disks=disks,
