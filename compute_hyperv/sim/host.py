@@ -33,12 +33,21 @@ class SwitchSpec:
     """A virtual switch that an administrator made.
 
     :ivar kind: 'external', 'internal' or 'private'.
-    :ivar nic: name of the physical adapter of an external one.
+    :ivar nic: description of the physical adapter of an external one;
+        '' has one made up.
+    :ivar iov: prefers SR-IOV; ``vfs``, ``vmqs`` and ``queue_pairs`` are
+        what the adapter offers.
+    :ivar bandwidth_mode: 0 default, 1 weight, 2 absolute, 3 none.
     """
 
     name: str
     kind: str = 'external'
-    nic: str = 'Ethernet'
+    nic: str = ''
+    iov: bool = False
+    bandwidth_mode: int = 0
+    vfs: int = 0
+    vmqs: int = 0
+    queue_pairs: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,8 @@ import typing
 PROVIDERS = (
     'virtualization', 'virtualization_power', 'virtualization_system',
     'virtualization_resources', 'virtualization_storage',
-    'virtualization_guest', 'virtualization_snapshot', 'network',
+    'virtualization_guest', 'virtualization_snapshot',
+    'virtualization_summary', 'virtualization_devices', 'network',
     'network_ports', 'network_features', 'metrics', 'cimv2', 'storage',
     'standardcimv2', 'smb', 'hgs')
 

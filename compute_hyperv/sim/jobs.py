@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hyper-V jobs: work that outlives the method call that started it.
+
+A job is a record of ``Msvm_ConcreteJob`` (or a sibling) plus, while it
+runs, one :class:`Job` here that knows what to do at its end. States and
+codes: hyperv-semantics.md section 3.
+
+====================  =====================================================
+running (4)           from the start
+completed (7)         the work returned
+exception (10)        the work raised; what it began is undone
+terminated/killed     RequestStateChange(4 or 5) on a cancellable job
+====================  =====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import typing
+
+from .winerror import WinError
+from .wmi import engine
+from .wmi import values
+
+if typing.TYPE_CHECKING:
+    from .host import Host
+
+V2 = 'root/virtualization/v2'
+
+RUNNING, COMPLETED, TERMINATED, KILLED, EXCEPTION = 4, 7, 8, 9, 10
+FINAL = frozenset((COMPLETED, TERMINATED, KILLED, EXCEPTION, 32768))
+
+#: Codes of the Microsoft methods, also found in a job's ErrorCode.
+FAILED, ACCESS_DENIED, NOT_SUPPORTED = 32768, 32769, 32770
+INVALID_PARAMETER, IN_USE, INVALID_STATE = 32773, 32774, 32775
+OUT_OF_MEMORY = 32778
+STARTED = 4096
+
+#: JobType values (section 3).
+DEFINE, MODIFY, DESTROY = 1, 2, 3
+START, POWER_OFF, SAVE, RESTORE = 12, 13, 14, 15
+PAUSE, RESUME, RESET = 26, 27, 28
+ADD_RESOURCES, MODIFY_RESOURCES, REMOVE_RESOURCES = 30, 31, 32
+MERGE = 50
+SNAPSHOT, APPLY_SNAPSHOT, DELETE_SNAPSHOT = 70, 71, 72
+
+#: Seconds that work takes when the fabric's clock is real.
+DURATION_S = {START: 1.0, POWER_OFF: 0.5, SAVE: 2.0, RESTORE: 2.0,
+              PAUSE: 0.2, RESUME: 0.2, RESET: 0.5, DESTROY: 0.5,
+              SNAPSHOT: 1.0, APPLY_SNAPSHOT: 1.0, DELETE_SNAPSHOT: 1.5,
+              ADD_RESOURCES: 0.2, REMOVE_RESOURCES: 0.2}
+
+
+class JobFailure(Exception):
+    """Work that failed: the job ends in state 10 with this code and text."""
+
+    def __init__(self, text: str, code: int = FAILED) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def from_windows(exc: WinError, what: str) -> JobFailure:
+    """A failed file operation as a job reports it.
+
+    :param what: what could not be done, a sentence without its full stop
+    :returns: text ends with the HRESULT, e.g. ``(0x80070002)``
+    """
+    code = exc.winerror & 0xFFFFFFFF
+    hresult = code if code > 0xFFFF else 0x80070000 | code
+    return JobFailure('%s: %s (0x%08X).' % (what, exc, hresult))
+
+
+@dataclasses.dataclass(slots=True)
+class Job:
+    """A job that has not ended."""
+
+    record: engine.Record
+    job_type: int
+    work: Callable[[], None]
+    undo: Callable[[], None] | None
+    started_s: float
+    duration_s: float
+    timer: typing.Any = None
+
+
+class Jobs:
+    """The jobs of one host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._pending: dict[str, Job] = {}
+        self._planned_failures: list[tuple[int, JobFailure]] = []
+        self._held: set[int] = set()
+
+    # -- for tests and the command line
+    def fail_next(self, job_type: int, text: str = 'The operation failed.',
+                  code: int = FAILED) -> None:
+        """Make the next job of *job_type* end in exception."""
+        self._planned_failures.append((job_type, JobFailure(text, code)))
+
+    @contextlib.contextmanager
+    def held(self, job_type: int) -> Iterator[None]:
+        """Keep jobs of *job_type* running until the block is left."""
+        self._held.add(job_type)
+        try:
+            yield
+        finally:
+            self._held.discard(job_type)
+            for job in list(self._pending.values()):
+                if job.job_type == job_type and job.timer is None:
+                    self._finish(job)
+
+    def pending(self) -> list[engine.Record]:
+        """Records of the jobs that have not ended."""
+        return [job.record for job in self._pending.values()]
+
+    def problems(self) -> list[str]:
+        """What a clean host does not have: jobs that still run."""
+        return ['job %s still runs (%s)' % (
+            job.record['InstanceID'], job.record['Description']) for job in self._pending.values()]
+
+    # -- for the providers
+    def start(self, store: engine.Store, work: Callable[[], None],
+              job_type: int, *, affected: Iterable[engine.Record] = (),
+              name: str = '', cls: str = 'Msvm_ConcreteJob',
+              undo: Callable[[], None] | None = None,
+              cancellable: bool = False,
+              duration_s: float | None = None) -> dict[str, typing.Any]:
+        """Run *work* as a job.
+
+        :param work: called once at the end of the job's time; what it
+            raises as :class:`JobFailure` or :class:`WinError` ends the job
+            in state 10
+        :param undo: called when the job fails or is killed
+        :param affected: records linked by Msvm_AffectedJobElement
+        :param duration_s: seconds in real time; by default per type
+        :returns: out parameters ``Job`` and ``ReturnValue`` (4096)
+        """
+        if duration_s is None:
+            duration_s = DURATION_S.get(job_type, 0.1)
+        delay_s = self._host.clock.duration(duration_s)
+        record = self._record(store, cls, job_type, name, cancellable)
+        for element in affected:
+            store.add('Msvm_AffectedJobElement', AffectedElement=element,
+                      AffectingElement=record)
+        job = Job(record, job_type, work, undo,
+                  self._host.clock.monotonic(), delay_s)
+        self._pending[record['InstanceID']] = job
+        if job_type in self._held:
+            return {'Job': record, 'ReturnValue': STARTED}
+        if delay_s > 0:
+            job.timer = self._host.clock.call_later(
+                delay_s, lambda: self._finish(job))
+        else:
+            self._finish(job)
+        return {'Job': record, 'ReturnValue': STARTED}
+
+    def failed(self, store: engine.Store, failure: JobFailure,
+               job_type: int, *, affected: Iterable[engine.Record] = ()
+               ) -> dict[str, typing.Any]:
+        """A job that finds *failure* when it does its work."""
+        def work() -> None:
+            raise failure
+        return self.start(store, work, job_type, affected=affected)
+
+    def affect(self, job: engine.Record, element: engine.Record) -> None:
+        """Link an element that the work of *job* has created."""
+        self._host.v2.add('Msvm_AffectedJobElement', AffectedElement=element,
+                          AffectingElement=job)
+
+    def kill(self, record: engine.Record, state: int) -> int:
+        """End a running job from outside; a job's RequestStateChange."""
+        job = self._pending.get(record['InstanceID'])
+        if job is None:
+            return 4097                     # invalid state transition
+        if not record['Cancellable']:
+            return 1                        # not supported
+        if job.timer is not None:
+            job.timer.cancel()
+        self._end(job, state, JobFailure('The operation was cancelled.'))
+        return 0
+
+    def percent(self, record: engine.Record) -> int:
+        """Progress of a job by the fabric's clock."""
+        job = self._pending.get(record['InstanceID'])
+        if job is None:
+            return int(record['PercentComplete'])
+        spent_s = self._host.clock.monotonic() - job.started_s
+        return min(99, int(100 * spent_s / max(job.duration_s, 0.001)))
+
+    def elapsed_s(self, record: engine.Record) -> float | None:
+        """Seconds a job has been running; None once it has ended."""
+        job = self._pending.get(record['InstanceID'])
+        if job is None:
+            return None
+        return float(self._host.clock.monotonic() - job.started_s)
+
+    # -- inside
+    def _record(self, store: engine.Store, cls: str, job_type: int,
+                name: str, cancellable: bool) -> engine.Record:
+        now = values.cim_datetime(self._host.clock.time())
+        props: dict[str, typing.Any] = {
+            'InstanceID': self._host.new_guid(), 'JobState': RUNNING,
+            'JobType': job_type, 'PercentComplete': 0, 'ErrorCode': 0,
+            'Cancellable': cancellable, 'Caption': name,
+            'Description': name, 'ElementName': name, 'Name': name,
+            'JobStatus': 'Running', 'TimeSubmitted': now, 'StartTime': now,
+            'TimeOfLastStateChange': now, 'HealthState': 5,
+            'ElapsedTime': values.cim_interval(0), 'LocalOrUtcTime': 2,
+            'OperationalStatus': (11,), 'StatusDescriptions': ('InService',),
+            'DeleteOnCompletion': False, 'Owner': 'NT AUTHORITY\\SYSTEM',
+            'TimeBeforeRemoval': values.cim_interval(
+                self._host.quirks.job_lifetime_s)}
+        return store.add(cls, **props)
+
+    def _finish(self, job: Job) -> None:
+        for index, (job_type, failure) in enumerate(self._planned_failures):
+            if job_type == job.job_type:
+                del self._planned_failures[index]
+                self._end(job, EXCEPTION, failure)
+                return
+        try:
+            job.work()
+        except JobFailure as exc:
+            self._end(job, EXCEPTION, exc)
+        except WinError as exc:
+            self._end(job, EXCEPTION,
+                      from_windows(exc, 'The operation failed'))
+        else:
+            self._end(job, COMPLETED, None)
+
+    def _end(self, job: Job, state: int, failure: JobFailure | None) -> None:
+        if failure is not None and job.undo is not None:
+            job.undo()
+        del self._pending[job.record['InstanceID']]
+        store = self._host.v2
+        record = job.record
+        clock = self._host.clock
+        changes: dict[str, typing.Any] = {
+            'JobState': state, 'OperationalStatus': (2,),
+            'JobStatus': 'Completed', 'StatusDescriptions': ('OK',),
+            'ElapsedTime': values.cim_interval(
+                clock.monotonic() - job.started_s),
+            'TimeOfLastStateChange': values.cim_datetime(clock.time())}
+        if failure is None:
+            changes['PercentComplete'] = 100
+        else:
+            changes.update(
+                ErrorCode=failure.code, ErrorDescription=str(failure),
+                JobStatus=str(failure), StatusDescriptions=('Error',),
+                OperationalStatus=(10 if state == EXCEPTION else 2,),
+                ErrorSummaryDescription=str(failure).split(':')[0])
+        store.update(record, **changes)
+        # A finished job can be read for a few minutes, then its path gives
+        # NOT_FOUND [F]. Source: hyperv-semantics.md section 3.
+        clock.call_later(self._host.quirks.job_lifetime_s,
+                         lambda: self._remove(record.path))
+
+    def _remove(self, path: str) -> None:
+        store = self._host.v2
+        for link in store.find('Msvm_AffectedJobElement',
+                               AffectingElement=path):
+            store.delete(link)
+        record = store.by_path(path)
+        if record is not None:
+            store.delete(record)
+
+
+@engine.method(V2, 'CIM_ConcreteJob', 'RequestStateChange')
+def request_state_change(call: engine.Call) -> int:
+    """Terminate (4) or kill (5) a job; nothing else is possible here."""
+    wanted = call.args['RequestedState']
+    if wanted not in (4, 5):
+        return 1
+    return call.host.jobs.kill(call.target,
+                               TERMINATED if wanted == 4 else KILLED)
+
+
+@engine.method(V2, 'CIM_ConcreteJob', 'GetErrorEx')
+def get_error_ex(call: engine.Call) -> dict[str, typing.Any]:
+    """The errors of a job, each as the text of one Msvm_Error."""
+    job = call.target
+    if not job['ErrorCode']:
+        return {'Errors': ()}
+    error = call.store.embedded(
+        'Msvm_Error', ErrorType=0, OwningEntity='Hyper-V',
+        Message=job['ErrorDescription'], CIMStatusCode=1,
+        ErrorSource=job.path)
+    return {'Errors': (error.text(),)}
+
+
+@engine.method(V2, 'CIM_ConcreteJob', 'GetError')
+def get_error(call: engine.Call) -> dict[str, typing.Any]:
+    """The first error of a job, or null."""
+    errors = get_error_ex(call)['Errors']
+    return {'Error': errors[0] if errors else None}
+
+
+@engine.computed(V2, 'CIM_ConcreteJob', 'PercentComplete', 'ElapsedTime')
+def progress(host: Host, record: engine.Record) -> dict[str, typing.Any]:
+    """Progress by the clock while the job runs."""
+    elapsed_s = host.jobs.elapsed_s(record)
+    if elapsed_s is None:
+        return {}
+    return {'PercentComplete': host.jobs.percent(record),
+            'ElapsedTime': values.cim_interval(elapsed_s)}

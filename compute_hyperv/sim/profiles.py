@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each Windows Server version allows, and what we only believe.
+
+Numbers and lists come from hyperv-semantics.md section 18, which quotes
+Microsoft; the entries marked [F] there are field knowledge and live in
+:class:`FieldKnowledge`, where a test can switch each of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+_TB_MIB = 1024 * 1024
+
+_VERSIONS_2016 = ('5.0', '6.2', '7.0', '7.1', '8.0')
+_VERSIONS_2019 = _VERSIONS_2016 + ('8.1', '8.2', '8.3', '9.0')
+_VERSIONS_2022 = ('8.0', '8.1', '8.2', '8.3', '9.0', '9.1', '9.2', '9.3',
+                  '10.0')
+_VERSIONS_2025 = _VERSIONS_2022 + ('11.0', '12.0')
+
+#: The version of a VM, not of the host, decides these (section 18).
+FEATURE_VM_VERSION = {
+    'production_checkpoint': (6, 2),
+    'hot_memory': (6, 2),
+    'linux_secure_boot': (6, 2),
+    'tpm': (7, 0),
+    'nested': (8, 0),
+    'key_storage_drive': (8, 0),
+    'large_vm': (8, 0),
+    'many_nics': (8, 3),
+    'smt': (9, 0),
+    'hibernation': (9, 0),
+    'gpu_partition': (12, 0),
+}
+
+
+def version_tuple(version: str) -> tuple[int, ...]:
+    """'10.0' -> (10, 0), so that versions compare as numbers."""
+    return tuple(int(part) for part in version.split('.'))
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class FieldKnowledge:
+    """Behaviour that was seen in the field but that nobody has published.
+
+    A host carries one instance as ``host.quirks``; changing a field changes
+    the host. Each default is what hyperv-semantics.md calls [F].
+    """
+
+    #: Invalid slots, parents and counts: 32773, or the DMTF code 4.
+    invalid_parameter_code: int = 32773
+    #: An off-only setting on a VM that is not off: return code.
+    invalid_state_code: int = 5
+    #: Adding and removing storage of a running VM answers 4096 and a job.
+    running_storage_change_is_job: bool = True
+    #: DestroySystem answers 4096 and a job.
+    destroy_is_job: bool = True
+    #: Settings that section 4 calls off-only are refused unless off.
+    enforce_off_only: bool = True
+    #: A finished job can be read for this long (seconds).
+    job_lifetime_s: float = 300.0
+    #: Memory the hypervisor and the parent partition keep (MiB).
+    host_reserve_mib: int = 1024
+    #: What a running VM costs beyond its own memory (MiB).
+    vm_overhead_mib: int = 0
+    #: A VHD (not VHDX) cannot be attached to a generation 2 VM.
+    gen2_refuses_vhd: bool = True
+    #: A drive that still holds a medium cannot be removed.
+    drive_with_medium_is_kept: bool = True
+    #: Changing a serial port of a running VM takes effect at once.
+    serial_change_while_running: bool = True
+    #: Soft shutdown of a guest without services: RPC style code 32775.
+    shutdown_without_services_code: int = 32775
+    #: Port of the RDP listener of the virtual machine connection service.
+    vmconnect_port: int = 2179
+    #: First six digits of dynamic MAC addresses.
+    mac_prefix: str = '00155D'
+    #: Startup memory of a new VM (MiB), 2016 and later; 512 on 2012 R2.
+    default_memory_mib: int = 1024
+    #: Both switch-port lists of single-instance features are enforced.
+    single_instance_features: bool = True
+    #: Absolute bandwidth reservations need the switch's mode and 10 Mbit/s.
+    enforce_bandwidth_mode: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """One Windows Server version: what WMI reports and what it allows."""
+
+    key: str                    #: '2022'
+    caption: str
+    version: str                #: Win32_OperatingSystem.Version
+    vm_versions: tuple[str, ...]
+    default_vm_version: str
+    max_vcpus_gen1: int
+    max_vcpus_gen2: int
+    max_memory_mib_gen1: int
+    max_memory_mib_gen2: int
+    max_synthetic_nics: int     #: with a VM version that allows them
+    #: Properties of virtualization/v2 that were added with Windows 10.
+    is_2016: bool
+    legacy_nics: int = 4
+    scsi_controllers: int = 4
+    scsi_slots: int = 64
+    ide_slots: int = 2
+    checkpoints: int = 50
+    fibre_channel_adapters: int = 4
+    running_vms: int = 1024
+    vcpus_in_use: int = 2048
+
+    @property
+    def build(self) -> int:
+        """Last component of the version: 20348."""
+        return int(self.version.rsplit('.', 1)[1])
+
+    def max_vcpus(self, generation: int) -> int:
+        """Virtual processors of one VM of *generation*."""
+        return self.max_vcpus_gen1 if generation == 1 else (
+            self.max_vcpus_gen2)
+
+    def max_memory_mib(self, generation: int) -> int:
+        """Memory of one VM of *generation* in MiB."""
+        return self.max_memory_mib_gen1 if generation == 1 else (
+            self.max_memory_mib_gen2)
+
+    def max_nics(self, vm_version: str) -> int:
+        """Synthetic adapters of a VM of *vm_version*.
+
+        More than 8 need configuration version 8.3 (section 16).
+        """
+        if version_tuple(vm_version) < FEATURE_VM_VERSION['many_nics']:
+            return min(8, self.max_synthetic_nics)
+        return self.max_synthetic_nics
+
+    def supports(self, vm_version: str) -> bool:
+        """Whether a VM of that configuration version can run here."""
+        return vm_version in self.vm_versions
+
+
+def allows(vm_version: str, feature: str) -> bool:
+    """Whether a VM of *vm_version* can have *feature*.
+
+    :param feature: a key of :data:`FEATURE_VM_VERSION`
+    """
+    return version_tuple(vm_version) >= FEATURE_VM_VERSION[feature]
+
+
+_profile = functools.partial(Profile, max_vcpus_gen1=64,
+                             max_memory_mib_gen1=_TB_MIB, is_2016=True)
+
+PROFILES: dict[str, Profile] = {each.key: each for each in (
+    _profile(
+        key='2012R2', caption='Microsoft Windows Server 2012 R2 Datacenter',
+        version='6.3.9600', vm_versions=('5.0',),
+        default_vm_version='5.0', max_vcpus_gen2=64,
+        max_memory_mib_gen2=_TB_MIB, max_synthetic_nics=8, is_2016=False),
+    _profile(
+        key='2016', caption='Microsoft Windows Server 2016 Datacenter',
+        version='10.0.14393', vm_versions=_VERSIONS_2016,
+        default_vm_version='8.0', max_vcpus_gen2=240,
+        max_memory_mib_gen2=12 * _TB_MIB, max_synthetic_nics=8),
+    _profile(
+        key='2019', caption='Microsoft Windows Server 2019 Datacenter',
+        version='10.0.17763', vm_versions=_VERSIONS_2019,
+        default_vm_version='9.0', max_vcpus_gen2=240,
+        max_memory_mib_gen2=12 * _TB_MIB, max_synthetic_nics=64),
+    _profile(
+        key='2022', caption='Microsoft Windows Server 2022 Datacenter',
+        version='10.0.20348', vm_versions=_VERSIONS_2022,
+        default_vm_version='10.0', max_vcpus_gen2=1024,
+        max_memory_mib_gen2=240 * _TB_MIB, max_synthetic_nics=64),
+    _profile(
+        key='2025', caption='Microsoft Windows Server 2025 Datacenter',
+        version='10.0.26100', vm_versions=_VERSIONS_2025,
+        default_vm_version='12.0', max_vcpus_gen2=2048,
+        max_memory_mib_gen2=240 * _TB_MIB, max_synthetic_nics=64),
+)}
+
+_ALIASES = {'2012r2': '2012R2', '6.3': '2012R2', '2012 r2': '2012R2'}
+
+
+def profile(windows: str) -> Profile:
+    """The profile of a Windows Server release.
+
+    :param windows: '2012R2', '2016', '2019', '2022' or '2025'
+    :raises KeyError: another release
+    """
+    name = str(windows).strip()
+    return PROFILES[_ALIASES.get(name.lower(), name)]

@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Virtual machines: a view over their records, and what runs behind them.
+
+The records of the WMI repository are the truth about a VM's settings and
+state. What WMI cannot hold (open files, pipes, reserved memory, the guest)
+is a :class:`Worker`, the counterpart of Hyper-V's worker process; it exists
+from power-on to power-off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import dataclasses
+import typing
+
+from . import devices
+from . import guest as guests
+from . import profiles
+from . import vmfiles
+from .wmi import engine
+from .wmi import values
+
+if typing.TYPE_CHECKING:
+    from .host import Host
+
+#: EnabledState (hyperv-semantics.md section 2).
+RUNNING, OFF, SHUTTING_DOWN, SAVED, PAUSED, STARTING = 2, 3, 4, 6, 9, 10
+SAVING, PAUSING, RESUMING = 32773, 32776, 32777
+
+SYSTEM = 'Msvm_ComputerSystem'
+PLANNED_SYSTEM = 'Msvm_PlannedComputerSystem'
+SETTINGS = 'Msvm_VirtualSystemSettingData'
+
+_STATE_NAMES = {RUNNING: 'running', OFF: 'off', SAVED: 'saved',
+                PAUSED: 'paused', STARTING: 'starting', SAVING: 'saving',
+                SHUTTING_DOWN: 'shutting down', PAUSING: 'pausing',
+                RESUMING: 'resuming'}
+
+
+def state_name(state: int) -> str:
+    """An EnabledState for people."""
+    return _STATE_NAMES.get(state, 'state %d' % state)
+
+
+def guid_of(instance_id: str) -> str:
+    r"""'Microsoft:<GUID>\...' -> '<GUID>' in upper case."""
+    return instance_id[len('Microsoft:'):].split('\\')[0].upper()
+
+
+class Closable(typing.Protocol):
+    """An open file or pipe."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+
+@dataclasses.dataclass(slots=True)
+class Worker:
+    """What a running, paused or starting VM holds on its host."""
+
+    pid: int
+    started_s: float                    #: the fabric's monotonic clock
+    memory_mib: dict[int, int]          #: NUMA node -> reserved MiB
+    files: dict[str, Closable] = dataclasses.field(default_factory=dict)
+    pipes: dict[str, Closable] = dataclasses.field(default_factory=dict)
+    records: list[engine.Record] = dataclasses.field(default_factory=list)
+    guest: guests.Guest | None = None
+
+    def close(self) -> None:
+        """Give every file and pipe back."""
+        for held in (*self.files.values(), *self.pipes.values()):
+            held.close()
+        self.files.clear()
+        self.pipes.clear()
+
+
+class Vm:
+    """One virtual machine or planned virtual machine of a host."""
+
+    __slots__ = ('host', 'guid')
+
+    def __init__(self, host: Host, guid: str) -> None:
+        self.host = host
+        self.guid = guid.upper()
+
+    def __eq__(self, other: object) -> bool:
+        return (isinstance(other, Vm) and other.guid == self.guid and
+                other.host is self.host)
+
+    def __hash__(self) -> int:
+        return hash(self.guid)
+
+    @property
+    def instance_id(self) -> str:
+        """InstanceID of its current settings; prefix of its resources."""
+        return 'Microsoft:' + self.guid
+
+    @property
+    def find_system(self) -> engine.Record | None:
+        """The Msvm_(Planned)ComputerSystem, or None once destroyed."""
+        store = self.host.v2
+        return store.get(SYSTEM, CreationClassName=SYSTEM,
+                         Name=self.guid) or store.get(
+            PLANNED_SYSTEM, CreationClassName=PLANNED_SYSTEM,
+            Name=self.guid)
+
+    @property
+    def system(self) -> engine.Record:
+        """The Msvm_ComputerSystem or Msvm_PlannedComputerSystem."""
+        record = self.find_system
+        if record is None:
+            raise LookupError('VM %s is gone' % self.guid)
+        return record
+
+    @property
+    def settings(self) -> engine.Record:
+        """The current Msvm_VirtualSystemSettingData."""
+        record = self.host.v2.get(SETTINGS, InstanceID=self.instance_id)
+        if record is None:
+            raise LookupError('VM %s has no settings' % self.guid)
+        return record
+
+    @property
+    def exists(self) -> bool:
+        """Whether the VM is still registered."""
+        return self.find_system is not None
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether it is a planned system (never runs)."""
+        return bool(self.system.cls.name == PLANNED_SYSTEM)
+
+    @property
+    def name(self) -> str:
+        """Display name; not unique on a host."""
+        return str(self.system['ElementName'])
+
+    @property
+    def state(self) -> int:
+        """EnabledState; a planned system counts as off."""
+        return OFF if self.is_planned else int(self.system['EnabledState'])
+
+    @property
+    def is_off(self) -> bool:
+        """Whether off-only settings may change; saved is not off."""
+        return self.state == OFF
+
+    @property
+    def generation(self) -> int:
+        """1 or 2, fixed for life."""
+        return devices.GENERATION[self.settings['VirtualSystemSubType']]
+
+    @property
+    def version(self) -> str:
+        """Configuration version, such as '10.0'."""
+        return str(self.settings['Version'])
+
+    @property
+    def worker(self) -> Worker | None:
+        """The worker while it is running, paused or starting."""
+        return self.host.vms.workers.get(self.guid)
+
+    @property
+    def memory(self) -> engine.Record:
+        """Its Msvm_MemorySettingData."""
+        return self.resources('Msvm_MemorySettingData')[0]
+
+    @property
+    def processor(self) -> engine.Record:
+        """Its Msvm_ProcessorSettingData."""
+        return self.resources('Msvm_ProcessorSettingData')[0]
+
+    def allows(self, feature: str) -> bool:
+        """Whether its configuration version has *feature*."""
+        return profiles.allows(self.version, feature)
+
+    def records(self) -> list[engine.Record]:
+        """Every record whose InstanceID is the VM's or below it."""
+        return self.host.v2.under(self.instance_id)
+
+    def resources(self, cls: str, subtype: str | None = None
+                  ) -> list[engine.Record]:
+        """Its resources of a class (and subtype), in creation order."""
+        return [record for record in self.host.v2.under(
+            self.instance_id, cls)
+            if subtype is None or record['ResourceSubType'] == subtype]
+
+    def children(self, parent: engine.Record) -> list[engine.Record]:
+        """Resources that are plugged into *parent*."""
+        return self.host.v2.find('CIM_ResourceAllocationSettingData',
+                                 Parent=parent.path)
+
+    def media(self) -> list[engine.Record]:
+        """Its Msvm_StorageAllocationSettingData with a file."""
+        return [record for record in self.resources(devices.SASD)
+                if record['HostResource'] and record['HostResource'][0]]
+
+    def set_state(self, state: int, **changes: typing.Any) -> None:
+        """Change EnabledState; emits the modification event."""
+        self.host.v2.update(
+            self.system, EnabledState=state,
+            TimeOfLastStateChange=values.cim_datetime(
+                self.host.clock.time()), **changes)
+
+    def touch(self) -> None:
+        """Note a change of the configuration."""
+        self.host.v2.update(
+            self.system, TimeOfLastConfigurationChange=values.cim_datetime(
+                self.host.clock.time()))
+
+    def describe(self) -> str:
+        """How Hyper-V names a VM in an error text."""
+        return "'%s' (Virtual machine ID %s)" % (self.name, self.guid)
+
+
+def isa(record: engine.Record, cls: str) -> bool:
+    """Whether *record* is of *cls* or of a class derived from it."""
+    return record.cls.is_a(cls)
+
+
+class VMs:
+    """The virtual machines of one host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.workers: dict[str, Worker] = {}
+        self.files = vmfiles.ConfigFiles()
+        self.behaviours = guests.Behaviours()
+        #: VMs that ran when the host went down; they may start again.
+        self.were_active: set[str] = set()
+        #: Device id -> DEVPKEY name -> value; Win32_PnPEntity has no
+        #: property for them.
+        self.pnp_properties: dict[str, dict[str, typing.Any]] = {}
+        self._next_pid = 4000
+        self._next_mac = 0
+
+    def __iter__(self) -> Iterator[Vm]:
+        for record in self._host.v2.find(SYSTEM):
+            if record['Name'] != self._host.name:
+                yield Vm(self._host, record['Name'])
+
+    def planned(self) -> list[Vm]:
+        """The planned systems."""
+        return [Vm(self._host, record['Name'])
+                for record in self._host.v2.find(PLANNED_SYSTEM)]
+
+    def by_guid(self, guid: str) -> Vm | None:
+        """The VM or planned VM with that GUID."""
+        vm = Vm(self._host, guid)
+        return vm if vm.exists else None
+
+    def named(self, name: str) -> Vm:
+        """The only VM of that display name.
+
+        :raises LookupError: none or several
+        """
+        found = [record for record in self._host.v2.find(
+            SYSTEM, ElementName=name)
+            if record['Name'] != self._host.name]
+        if len(found) != 1:
+            raise LookupError('%d VMs are named %s' % (len(found), name))
+        return Vm(self._host, found[0]['Name'])
+
+    def of(self, record: engine.Record) -> Vm | None:
+        """The VM that a system, settings or resource record belongs to.
+
+        A snapshot's settings belong to the VM that it was taken of.
+        """
+        if isa(record, 'CIM_ComputerSystem'):
+            return self.by_guid(record['Name'])
+        if isa(record, SETTINGS):
+            return self.by_guid(record['VirtualSystemIdentifier'] or '')
+        return self.by_guid(guid_of(record['InstanceID']))
+
+    def new_worker(self, memory_mib: dict[int, int]) -> Worker:
+        """A worker process for a VM that is about to start."""
+        self._next_pid += 4
+        return Worker(self._next_pid, self._host.clock.monotonic(),
+                      memory_mib)
+
+    def new_mac(self) -> str:
+        """The next dynamic MAC address of this host's pool.
+
+        Pool: 00155D, two digits of the host, two of the adapter, as the
+        MinimumMacAddress/MaximumMacAddress of a real host (section 16).
+        """
+        serial = sum(self._host.name.encode()) & 0xFF
+        self._next_mac += 1
+        return '%s%02X%04X' % (self._host.quirks.mac_prefix, serial,
+                               self._next_mac & 0xFFFF)
+
+    def uptime_s(self, guid: str) -> float:
+        """Seconds since power-on; 0 when off."""
+        worker = self.workers.get(guid)
+        if worker is None:
+            return 0.0
+        return float(self._host.clock.monotonic() - worker.started_s)
+
+    def used_memory_mib(self, node: int | None = None) -> int:
+        """Memory that running VMs have reserved, of one NUMA node or all."""
+        overhead_mib = self._host.quirks.vm_overhead_mib
+        return sum(mib + overhead_mib
+                   for worker in self.workers.values()
+                   for number, mib in worker.memory_mib.items()
+                   if node is None or number == node)
+
+    def problems(self) -> list[str]:
+        """VMs, planned VMs and workers that a clean host does not have."""
+        found = ['VM %s (%s) exists, %s' % (
+            vm.name, vm.guid, state_name(vm.state))
+            for vm in self]
+        found += ['planned VM %s (%s) exists' % (vm.name, vm.guid) for vm in self.planned()]
+        found += ['worker process %d of %s has no VM' % (worker.pid, guid)
+            for guid, worker in self.workers.items()
+            if self.by_guid(guid) is None]
+        return found + self._orphans()
+
+    def _orphans(self) -> list[str]:
+        """Records below a VM that no longer exists."""
+        known = {vm.guid for vm in (*self, *self.planned())}
+        snapshots = {guid_of(record['InstanceID'])
+                     for record in self._host.v2.find(SETTINGS)}
+        found: list[str] = []
+        for cls in ('CIM_ResourceAllocationSettingData',
+                    'Msvm_EthernetSwitchPortFeatureSettingData',
+                    'Msvm_MetricForME', 'CIM_SystemDevice'):
+            found += self._dangling(self._host.v2.find(cls),
+                                    known | snapshots)
+        return found
+
+    def _dangling(self, records: Iterable[engine.Record],
+                  known: set[str]) -> Iterator[str]:
+        for record in records:
+            name = record.get('InstanceID')
+            if name is None:
+                if any(self._host.v2.by_path(record[key]) is None
+                       for key in record.cls.keys):
+                    yield '%s links something that is gone' % record.path
+            elif name.startswith('Microsoft:') and not (
+                    name.startswith('Microsoft:Definition') or
+                    guid_of(name) in known):
+                yield '%s is left of a VM' % name

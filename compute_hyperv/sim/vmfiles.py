@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration files of a VM, which the management service keeps open.
+
+``<ConfigurationDataRoot>\\Virtual Machines\\<GUID>.xml`` for version 5.0,
+``.vmcx`` and ``.vmrs`` from 6.2 on, ``.vmgs`` beside them for the guest
+state of a generation 2 VM from version 8.3 (hyperv-semantics.md section 4).
+They are empty here: what counts is that they exist, that they are in use
+(error 32 for whoever deletes them), and that they vanish with the VM.
+"""
+
+from __future__ import annotations
+
+import ntpath
+import os
+import typing
+
+from . import profiles
+from .winerror import WinError
+
+if typing.TYPE_CHECKING:
+    from .handles import OpenFile
+    from .vm import Vm
+
+FOLDER = 'Virtual Machines'
+
+
+def names(vm: Vm) -> list[str]:
+    """Windows paths of the configuration files of *vm*."""
+    settings = vm.settings
+    root = settings['ConfigurationDataRoot']
+    version = profiles.version_tuple(vm.version)
+    if version < (6, 2):
+        suffixes = ['.xml']
+    else:
+        suffixes = ['.vmcx', '.vmrs']
+        if vm.generation == 2 and version >= (8, 3):
+            suffixes.append('.vmgs')
+    return [ntpath.join(root, FOLDER, vm.guid + suffix)
+            for suffix in suffixes]
+
+
+class ConfigFiles:
+    """The open configuration files of the VMs of one host."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, list[OpenFile]] = {}
+
+    def create(self, vm: Vm) -> None:
+        """Make and open the files of a VM that was just defined.
+
+        :raises WinError: the folder cannot be made or written
+        """
+        storage = vm.host.storage
+        held = self._held.setdefault(vm.guid, [])
+        for path in names(vm):
+            found = storage.locate(path)
+            try:
+                os.makedirs(os.path.dirname(found.local), exist_ok=True)
+                with open(storage.locate(path).local, 'ab'):
+                    found.volume.changed()
+            except OSError as exc:
+                raise WinError(getattr(exc, 'winerror', None) or 5,
+                               path) from exc
+            held.append(storage.hold(path, write=True, share='read',
+                                     owner='vmms'))
+
+    def remove(self, vm: Vm) -> None:
+        """Close and delete the files; those already gone are no error."""
+        storage = vm.host.storage
+        for held in self._held.pop(vm.guid, ()):
+            held.close()
+            found = storage.locate(held.path)
+            if found.exists:
+                os.unlink(found.local)
+                found.volume.changed()
+
+    def move(self, vm: Vm, before: list[str]) -> None:
+        """Follow a changed ConfigurationDataRoot.
+
+        :param before: :func:`names` before the change
+        """
+        if before == names(vm):
+            return
+        self.remove(vm)
+        self.create(vm)
