@@ -69,6 +69,13 @@ _file_opts = [
         help="Command that converts images in the formats qcow2, raw and "
              "vmdk, and config drives. It is looked up in PATH unless it is "
              "a full path."),
+    cfg.IntOpt(
+        'qemu_img_timeout', default=7200, min=1,
+        help="How many seconds the conversion of one image may take, see "
+             "qemu_img_cmd. The default suffices for some hundred GiB on a "
+             "slow share; a build whose conversion takes longer fails. "
+             "Related: lock_timeout, for other builds with the same image "
+             "wait that long."),
     cfg.BoolOpt(
         'config_drive_cdrom', default=False,
         help="Attaches the config drive as a CD instead of a small VHD."),

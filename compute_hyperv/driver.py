@@ -210,7 +210,7 @@ class HyperVDriver(driver.ComputeDriver):
     # -- image cache ------------------------------------------------------
 
     def manage_image_cache(self, context, all_instances):
-        self._ops.image_cache.age(context, all_instances)
+        self._ops.image_cache.update(context, all_instances)
 
     def cache_image(self, context, image_id):
         return self._ops.image_cache.cache_image(context, image_id)

@@ -12,6 +12,7 @@ import uuid
 from . import disk_errors
 from . import disk_paths
 from ..vhd import structures
+from ..vhd.structures import Malformed
 from ..vhd.structures import require
 from ..vhd.structures import round_up
 from ..vhd.structures import SECTOR_BYTES
@@ -47,7 +48,7 @@ class VhdDisk(Disk):
         if self.kind != 'fixed':
             self._read_header(raw)
         elif self.size_bytes != end - FOOTER_BYTES:
-            raise structures.Malformed(
+            raise Malformed(
                 'footer-size', 'The file is not as long as its footer says')
 
     def _read_header(self, footer: bytes) -> None:

@@ -19,6 +19,9 @@ Neither oslo.utils' inspectors nor qemu-img refuse most of these.
 """
 
 from collections.abc import Callable
+import dataclasses
+from typing import BinaryIO
+
 from compute_hyperv.vhd import inspectother
 from compute_hyperv.vhd.inspectvhd import inspect_vhd
 from compute_hyperv.vhd.inspectvhdx import inspect_vhdx
@@ -27,8 +30,6 @@ from compute_hyperv.vhd.source import Source
 from compute_hyperv.vhd.source import TooLarge
 from compute_hyperv.vhd.structures import Malformed
 from compute_hyperv.vhd.structures import require
-import dataclasses
-from typing import BinaryIO
 
 __all__ = ('ImageInfo', 'inspect', 'Malformed', 'TooLarge')
 

@@ -5,14 +5,15 @@ Only what could make the reader open another file, or see another size
 than we do, is refused here; the rest is qemu-img's.
 """
 
+import re
+import struct
+
 from compute_hyperv.vhd.source import Source
 from compute_hyperv.vhd.structures import KIB
 from compute_hyperv.vhd.structures import MIB
 from compute_hyperv.vhd.structures import require
 from compute_hyperv.vhd.structures import SECTOR_BYTES
 from compute_hyperv.vhd.structures import TIB
-import re
-import struct
 
 _MAX_BYTES = 64 * TIB           # what a VHDX can hold
 

@@ -3,6 +3,8 @@
 
 import array
 from collections.abc import Iterator
+import sys
+
 from compute_hyperv.vhd import magic
 from compute_hyperv.vhd.source import require_disjoint
 from compute_hyperv.vhd.source import Source
@@ -17,7 +19,6 @@ from compute_hyperv.vhd import vhdformat
 from compute_hyperv.vhd.vhdformat import DynamicHeader
 from compute_hyperv.vhd.vhdformat import Footer
 from compute_hyperv.vhd.vhdformat import FOOTER_BYTES
-import sys
 
 _MAX_BLOCK_BYTES = 256 * MIB
 _TABLE_STEP_BYTES = 64 * KIB

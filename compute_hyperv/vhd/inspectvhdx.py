@@ -2,6 +2,9 @@
 """Strict inspection of VHDX files."""
 
 import array
+import dataclasses
+import sys
+
 from compute_hyperv.vhd.source import require_disjoint
 from compute_hyperv.vhd.source import Source
 from compute_hyperv.vhd import structures
@@ -13,8 +16,6 @@ from compute_hyperv.vhd.structures import ZERO_GUID
 from compute_hyperv.vhd import vhdxformat
 from compute_hyperv.vhd.vhdxformat import Header
 from compute_hyperv.vhd.vhdxformat import Region
-import dataclasses
-import sys
 
 _TABLE_STEP_BYTES = 64 * KIB
 _MAX_BLOCK_BYTES = 256 * MIB

@@ -3,11 +3,12 @@
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+import os
+from typing import BinaryIO
+
 from compute_hyperv.vhd.structures import Malformed
 from compute_hyperv.vhd.structures import MIB
 from compute_hyperv.vhd.structures import require
-import os
-from typing import BinaryIO
 
 
 class TooLarge(Malformed):
