@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from neutron_lib.api.definitions import port_security
 from neutron_lib.api.definitions import portbindings
 from neutron_lib import constants
 from neutron_lib import context as neutron_context
@@ -68,6 +69,8 @@ class SimMechanismDriver(api.MechanismDriver):
                 context.set_binding(
                     segment[api.ID], VIF_TYPE,
                     {portbindings.CAP_PORT_FILTER: False,
+                     port_security.PORTSECURITY: context.current.get(
+                         port_security.PORTSECURITY, True),
                      portbindings.VIF_DETAILS_CONNECTIVITY:
                          self.connectivity},
                     status=(constants.PORT_STATUS_DOWN if self._later

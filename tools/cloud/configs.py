@@ -191,7 +191,8 @@ class Configs:
                 'instances_path': INSTANCES_PATH,
                 'compute_driver': 'compute_hyperv.driver.HyperVDriver'},
             'serial_console': {'port_range': f'{first}:{last}'},
-            'hyperv': {'vswitch_name': SWITCH},
+            # The driver's default is the Windows program.
+            'hyperv': {'vswitch_name': SWITCH, 'qemu_img_cmd': 'qemu-img'},
         }
 
     def _write_openrc(self) -> None:

@@ -102,7 +102,7 @@ def install_python(layout: layouts.Layout) -> str:
         return 'up to date'
     # The person's own pip configuration and cache stay in use.
     env = {'HOME': os.environ.get('HOME', str(layout.base_dir)),
-           'PIP_DISABLE_PIP_VERSION_CHECK': '1', **_version_without_git()}
+           'PIP_DISABLE_PIP_VERSION_CHECK': '1'}
     python = layout.program('python')
     works = os.path.exists(python) and not subprocess.call(
         [python, '-c', 'import pip'], stderr=subprocess.DEVNULL)
@@ -148,11 +148,3 @@ def _fingerprint() -> str:
                  checkout / 'requirements.txt', checkout / 'setup.cfg'):
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _version_without_git() -> dict[str, str]:
-    """pbr asks git for the version; from an archive it has to be told."""
-    works = shutil.which('git') and not subprocess.call(
-        ['git', '-C', str(layouts.CHECKOUT_DIR), 'rev-parse', 'HEAD'],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return {} if works else {'PBR_VERSION': '0.0.1'}

@@ -83,6 +83,13 @@ class SimMechanismDriverTest(unittest.TestCase):
             portbindings.VIF_DETAILS_CONNECTIVITY])
         self.assertFalse(details[portbindings.CAP_PORT_FILTER])
 
+    @ddt.data(True, False)
+    def test_port_security_reaches_the_compute_driver(self, wanted):
+        context = _PortContext(constants.TYPE_LOCAL)
+        context.current['port_security_enabled'] = wanted
+        self.driver().bind_port(context)
+        self.assertIs(wanted, context.bound[2]['port_security_enabled'])
+
     def test_port_of_an_overlay_is_left_unbound(self):
         context = _PortContext(constants.TYPE_VXLAN, constants.TYPE_GRE)
         with self.assertLogs(ml2.LOG.logger, 'WARNING'):
