@@ -37,6 +37,19 @@ __all__ = ('Call', 'Embedded', 'NotSimulated', 'Record', 'Store',
 Props = typing.Dict[str, typing.Any]
 
 
+def _value(cls: ClassDef, props: Props, name: str) -> typing.Any:
+    """A property; None when null, also where this version has it not.
+
+    :raises KeyError: no version of Windows has such a property.
+    """
+    try:
+        return props[name]
+    except KeyError:
+        if name in cls.props or name in cls.gated:
+            return None
+        raise
+
+
 class Embedded:
     """An instance without identity: in or out of methods, or in text.
 
@@ -50,7 +63,7 @@ class Embedded:
         self.props = props
 
     def __getitem__(self, name: str) -> typing.Any:
-        return self.props[name]
+        return _value(self.cls, self.props, name)
 
     def get(self, name: str, default: typing.Any = None) -> typing.Any:
         return self.props.get(name, default)
@@ -82,7 +95,7 @@ class Record:
         self.serial = serial
 
     def __getitem__(self, name: str) -> typing.Any:
-        return self.props[name]
+        return _value(self.cls, self.props, name)
 
     def get(self, name: str, default: typing.Any = None) -> typing.Any:
         return self.props.get(name, default)
