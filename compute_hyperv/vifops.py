@@ -125,9 +125,8 @@ class VifOps:
         self._check(vif)
         self._win.vm.create_nic(instance.name, nic.port_id, nic.mac)
         self.plug(instance, vif)
-        if nic.mac_spoofing and self._vswitch:
-            self._win.net.set_vswitch_port_mac_spoofing(nic.port_id, True)
-        self._set_bandwidth(nic.port_id, vif)
+        if self._vswitch:
+            self._apply_details(nic.port_id, vif.get('details') or {})
 
     def plug(self, instance: Any, vif: Any) -> None:
         """Connect an existing NIC; doing it again is harmless.
@@ -146,8 +145,8 @@ class VifOps:
 
         What is missing already is fine.
         """
-        self.release(vif)
         self._win.remove_nic(instance.name, vif['id'])
+        self.release(vif)
 
     def release(self, vif: Any) -> None:
         """Remove what a NIC that is gone with its VM left on the host."""
@@ -249,15 +248,18 @@ class VifOps:
         if not self._win.connect_nic(port_id, vswitch):
             raise errors.VSwitchNotFound(vswitch=vswitch, port_id=port_id)
 
-    def _set_bandwidth(self, port_id: str, vif: Any) -> None:
-        """Apply limits that Neutron's mechanism driver put into the port.
+    def _apply_details(self, port_id: str, details: Any) -> None:
+        """Apply what Neutron's mechanism driver wrote into the port.
 
-        Shape of ``vif['details']['qos']``: ``{'min_kbps': .., 'max_kbps':
-        .., 'max_burst_kbps': .., 'max_burst_size_kb': ..}``, each optional.
+        :param details: Neutron's ``binding:vif_details``; of interest are
+            ``port_security_enabled`` and ``qos``: ``{'min_kbps': ..,
+            'max_kbps': .., 'max_burst_kbps': .., 'max_burst_size_kb': ..}``,
+            all optional.
         """
-        rule = (vif.get('details') or {}).get('qos')
-        if rule and self._vswitch:
-            self._win.net.set_port_qos_rule(port_id, rule)
+        if details.get('port_security_enabled') is False:
+            self._win.net.set_vswitch_port_mac_spoofing(port_id, True)
+        if details.get('qos'):
+            self._win.net.set_port_qos_rule(port_id, details['qos'])
 
     def _add_ovs_port(self, instance: Any, vif: Any) -> None:
         port_id = vif['id']

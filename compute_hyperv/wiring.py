@@ -134,8 +134,14 @@ def build(virtapi: Any) -> Ops:
         cpu_mhz=host.cpu_mhz)
     disks = diskops.DiskOps(win, host_paths)
     image_cache = imagecache.ImageCache(
-        win=win, paths=host_paths, locks=host_locks, disks=disks,
-        images=images.Images(host_paths, CONF.hyperv.qemu_img_cmd))
+        paths=host_paths, locks=host_locks, disks=disks,
+        images=images.Images(host_paths, CONF.hyperv.qemu_img_cmd,
+                             CONF.hyperv.qemu_img_timeout),
+        use_cow=CONF.use_cow_images, ages=imagecache.Ages(
+            original_s=(CONF.image_cache
+                        .remove_unused_original_minimum_age_seconds),
+            resized_s=(CONF.image_cache
+                       .remove_unused_resized_minimum_age_seconds)))
     power = powerops.PowerOps(
         win=win, vifs=vifs, console=console, metrics=metrics,
         soft_reboot_s=CONF.hyperv.wait_soft_reboot_seconds,

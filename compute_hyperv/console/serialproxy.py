@@ -92,6 +92,7 @@ class SerialProxy:
         self.to_guest = win.io_queue(self.connected)
         self.from_guest = win.io_queue(self.connected)
         self._stopping = self._threading.Event()
+        self._lock = self._threading.Lock()
         self._client: Any = None
         self._listener: Any = None
         self._threads: list[Any] = []
@@ -113,22 +114,26 @@ class SerialProxy:
     def stop(self) -> None:
         """Disconnect the client and give the port back; idempotent."""
         self._stopping.set()
-        self._hang_up()
+        self._hang_up(self._client)
         if self._listener is not None:
             self._pool.release(self._listener)
             self._listener = None
-        for thread in self._threads:
-            if thread is not self._threading.current_thread():
-                thread.join(_JOIN_S)
-        self._threads = []
+        self._join()
 
     def _run(self, target: Any, what: str, *args: Any) -> None:
         thread = self._threading.Thread(
             target=target, args=args, daemon=True,
             name=f'serial-{what}-{self._listener.getsockname()[1]}')
-        self._threads = [old for old in self._threads if old.is_alive()]
         self._threads.append(thread)
         thread.start()
+
+    def _join(self) -> None:
+        me = self._threading.current_thread()
+        for thread in self._threads:
+            if thread is not me:
+                thread.join(_JOIN_S)
+        self._threads = [thread for thread in self._threads
+                         if thread.is_alive()]
 
     def _accept(self) -> None:
         listener = self._listener
@@ -139,10 +144,12 @@ class SerialProxy:
                 continue
             except OSError:         # closed by stop()
                 return
-            if self.connected.is_set():
+            if self._client is None:
+                # The last client's threads must not take from this one.
+                self._join()
+                self._serve(client)
+            else:
                 client.close()
-                continue
-            self._serve(client)
 
     def _serve(self, client: Any) -> None:
         client.settimeout(None)
@@ -155,7 +162,7 @@ class SerialProxy:
 
     def _read_client(self, client: Any) -> None:
         """Pass the client's bytes to the guest until it hangs up."""
-        while not self._stopping.is_set():
+        while self._client is client:
             try:
                 received = client.recv(_CHUNK_BYTES)
             except OSError:
@@ -164,11 +171,11 @@ class SerialProxy:
                 break
             # os-win's pipe writer takes text, one character for each byte.
             self.to_guest.put(received.decode('latin-1'))
-        self._hang_up()
+        self._hang_up(client)
 
     def _write_client(self, client: Any) -> None:
         """Pass the guest's bytes to the client until it hangs up."""
-        while self.connected.is_set():
+        while self._client is client:
             sent = self.from_guest.get_burst()
             if not sent:
                 continue
@@ -176,14 +183,17 @@ class SerialProxy:
                 client.sendall(sent)
             except OSError:
                 break
-        self._hang_up()
+        self._hang_up(client)
 
-    def _hang_up(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            # Wakes the pipe's writer, which takes an empty text for nothing.
-            self.to_guest.put('')
-            with contextlib.suppress(OSError):      # the client was faster
-                client.shutdown(self._socket.SHUT_RDWR)
-            client.close()
+    def _hang_up(self, client: Any) -> None:
+        with self._lock:
+            if client is None or self._client is not client:
+                return
+            self._client = None
+        # Wakes those who wait for either queue: they take nothing for an end.
+        self.to_guest.put('')
+        self.from_guest.put(b'')
         self.connected.clear()
+        with contextlib.suppress(OSError):      # the client was faster
+            client.shutdown(self._socket.SHUT_RDWR)
+        client.close()
