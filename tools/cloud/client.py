@@ -40,7 +40,7 @@ class Client:
 
     def run(self, *words: str) -> str:
         """The output of an openstack command."""
-        return processes.run(
+        return processes.output(
             self._layout, [self._layout.program('openstack'), *words],
             'openstack', SERVER_TIMEOUT_S, self._env)
 

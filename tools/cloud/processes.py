@@ -18,7 +18,9 @@ import os
 import pathlib
 import signal
 import subprocess
+import tempfile
 import time
+from typing import IO
 
 from cloud import errors
 from cloud import layout as layouts
@@ -168,32 +170,56 @@ class Processes:
 
 
 def run(layout: layouts.Layout, command: Sequence[str], log_name: str,
-        timeout_s: float, env: dict[str, str] | None = None,
-        text: str | None = None) -> str:
+        timeout_s: float, env: dict[str, str] | None = None) -> None:
+    """Run a command to its end; all that it prints goes to a log.
+
+    :raises DemoError: it failed or took longer than *timeout_s* seconds.
+    """
+    with _log_of(layout, log_name, command) as log:
+        _finish(layout, command, log, log, timeout_s, env)
+
+
+def output(layout: layouts.Layout, command: Sequence[str], log_name: str,
+           timeout_s: float, env: dict[str, str] | None = None) -> str:
     """Run a command to its end, with its errors in a log.
 
     :returns: its standard output.
     :raises DemoError: it failed or took longer than *timeout_s* seconds.
     """
-    path = layout.log_dir / f'{log_name}.log'
-    shown = pathlib.Path(command[0]).name
-    with open(path, 'ab') as log:
-        log.write(f'$ {" ".join(command)}\n'.encode())
-        log.flush()
+    with _log_of(layout, log_name, command) as log, \
+            tempfile.TemporaryFile() as answer:
         try:
-            done = subprocess.run(
-                command, stdout=subprocess.PIPE, stderr=log, check=False,
-                env=environment(layout, env), timeout=timeout_s,
-                input=(text or '').encode())
-        except subprocess.TimeoutExpired as exc:
-            raise errors.DemoError(
-                f'{shown} took longer than {timeout_s:.0f} s.',
-                path) from exc
-        log.write(done.stdout)
-    if done.returncode:
+            _finish(layout, command, answer, log, timeout_s, env)
+        finally:
+            answer.seek(0)
+            text = answer.read()
+            log.write(text)
+    return text.decode('utf-8', 'replace')
+
+
+def _log_of(layout: layouts.Layout, name: str,
+            command: Sequence[str]) -> IO[bytes]:
+    log = open(layout.log_dir / f'{name}.log', 'ab')
+    log.write(f'$ {" ".join(command)}\n'.encode())
+    log.flush()
+    return log
+
+
+def _finish(layout: layouts.Layout, command: Sequence[str],
+            stdout: IO[bytes], stderr: IO[bytes], timeout_s: float,
+            env: dict[str, str] | None) -> None:
+    name = pathlib.Path(command[0]).name
+    path = pathlib.Path(stderr.name)
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+            check=False, env=environment(layout, env), timeout=timeout_s)
+    except subprocess.TimeoutExpired as exc:
         raise errors.DemoError(
-            f'{shown} failed with code {done.returncode}.', path)
-    return done.stdout.decode('utf-8', 'replace')
+            f'{name} took longer than {timeout_s:.0f} s.', path) from exc
+    if done.returncode:
+        raise errors.DemoError(f'{name} failed with code {done.returncode}.',
+                               path)
 
 
 def until(check: Callable[[], bool], timeout_s: float, what: str,

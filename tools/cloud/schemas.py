@@ -92,7 +92,7 @@ class Schemas:
                 '--transport-url', backing.transport_url(self._settings)])
 
     def _run(self, service: str, command: list[str]) -> str:
-        return processes.run(
+        return processes.output(
             self._layout, [self._layout.program(command[0]), *command[1:]],
             f'{service}-manage', _TIMEOUT_S)
 

@@ -56,7 +56,7 @@ class Simulator:
 
         :raises DemoError: it failed; ``check`` does if something is left.
         """
-        return processes.run(
+        return processes.output(
             self._layout, [self._layout.program('hyperv-sim'), *words,
                            '--socket', str(self.socket_path)],
             'hyperv-sim-client', 60)

@@ -130,7 +130,7 @@ class ProcessesTest(unittest.TestCase):
                          path.with_suffix('.log.1').read_text())
 
 
-class RunTest(unittest.TestCase):
+class OutputTest(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
@@ -140,14 +140,22 @@ class RunTest(unittest.TestCase):
         self.layout.make_dirs()
 
     def run_python(self, code, timeout_s=_TIMEOUT_S):
-        return processes.run(self.layout, [sys.executable, '-c', code],
-                             'command', timeout_s)
+        return processes.output(self.layout, [sys.executable, '-c', code],
+                                'command', timeout_s)
 
     def test_output_is_returned_and_logged(self):
         self.assertEqual('done\n', self.run_python('print("done")'))
         log = (self.layout.log_dir / 'command.log').read_text()
         self.assertIn('print("done")', log)
         self.assertTrue(log.endswith('done\n'))
+
+    def test_all_that_a_long_command_prints_goes_to_its_log(self):
+        code = ('import sys; print("one", flush=True); '
+                'print("two", file=sys.stderr)')
+        processes.run(self.layout, [sys.executable, '-c', code], 'pip',
+                      _TIMEOUT_S)
+        log = (self.layout.log_dir / 'pip.log').read_text()
+        self.assertTrue(log.endswith('one\ntwo\n'), log)
 
     def test_failure_names_the_code_and_the_log(self):
         with self.assertRaisesRegex(errors.DemoError, 'code 3') as caught:
