@@ -18,6 +18,10 @@ LOG = logging.getLogger(__name__)
 #: VIRTUAL_STORAGE_TYPE_DEVICE_*, as os-win reports formats.
 _FORMATS = {1: model.DiskFormat.ISO, 2: model.DiskFormat.VHD,
             3: model.DiskFormat.VHDX}
+_SECTOR_BYTES = 512
+_VHD_FOOTER_BYTES = 512
+_VHD_HEADER_BYTES = 1024
+_VHD_ENTRY_BYTES = 4
 
 
 class DiskOps:
@@ -73,8 +77,15 @@ class DiskOps:
         :param path: an existing disk; of a differencing disk the root of
             its chain decides.
         """
-        return int(self._win.vhd.get_internal_vhd_size_by_file_size(
-            path, size_bytes))
+        found = self._win.vhd.get_vhd_info(path)
+        if (_FORMATS[found['DeviceId']] is model.DiskFormat.VHD
+                and found['ProviderSubtype'] == model.DiskType.DYNAMIC):
+            # os-win leaves out the sectors' bitmaps here, and its result is
+            # no multiple of a sector: Windows resizes to nothing else.
+            return _fitting_vhd_bytes(size_bytes, found['BlockSize'])
+        fitting_bytes = self._win.vhd.get_internal_vhd_size_by_file_size(
+            path, size_bytes)
+        return int(fitting_bytes) // model.MIB * model.MIB
 
     def resize(self, path: str, size_bytes: int) -> None:
         """Give a disk another size; the same one changes nothing.
@@ -119,3 +130,22 @@ class DiskOps:
         target_bytes = self.fitting_size_bytes(disk.path, disk.size_bytes)
         if target_bytes > self.info(disk.path).virtual_size_bytes:
             self.resize(disk.path, target_bytes)
+
+
+def _fitting_vhd_bytes(file_bytes: int, block_bytes: int) -> int:
+    """The largest dynamic VHD whose file has no more than *file_bytes*.
+
+    Source: Virtual Hard Disk Image Format Specification, "Dynamic Disk
+    Header Format" and "Block Allocation Table and Data Blocks".
+    """
+    bitmap_bytes = _round_up(block_bytes // _SECTOR_BYTES // 8)
+    room_bytes = file_bytes - 2 * _VHD_FOOTER_BYTES - _VHD_HEADER_BYTES
+    blocks = room_bytes // (block_bytes + bitmap_bytes + _VHD_ENTRY_BYTES)
+    table_bytes = _round_up(blocks * _VHD_ENTRY_BYTES)
+    if blocks * (block_bytes + bitmap_bytes) + table_bytes > room_bytes:
+        blocks -= 1
+    return blocks * block_bytes
+
+
+def _round_up(size_bytes: int) -> int:
+    return -(-size_bytes // _SECTOR_BYTES) * _SECTOR_BYTES

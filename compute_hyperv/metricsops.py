@@ -37,7 +37,7 @@ class MetricsOps:
     def __init__(self, win: oswin.Win, *, enabled: bool,
                  cpu_mhz: collections.abc.Callable[[], int]) -> None:
         self._win = win
-        self._enabled = enabled
+        self.enabled = enabled
         self._cpu_mhz = cpu_mhz
 
     def enable_vm(self, vm_name: str) -> None:
@@ -46,13 +46,13 @@ class MetricsOps:
         Hyper-V forgets it when the VM is off: call it at each start.
         A failure is a warning; the VM runs without figures.
         """
-        if self._enabled:
+        if self.enabled:
             self._try(self._win.metrics.enable_vm_metrics_collection,
                       vm_name)
 
     def enable_nics(self, port_ids: collections.abc.Iterable[str]) -> None:
         """Collect figures of the NICs of a VM, which must be running."""
-        if self._enabled:
+        if self.enabled:
             for port_id in port_ids:
                 self._try(self._win.metrics.enable_port_metrics_collection,
                           port_id)
@@ -95,7 +95,7 @@ class MetricsOps:
     def _add_cpus(self, result: objects.diagnostics.Diagnostics,
                   vm_name: str, count: int) -> None:
         time_ns = utilisation = None
-        if self._enabled:
+        if self.enabled:
             used_mhz, count, on_ms = self._win.metrics.get_cpu_metrics(
                 vm_name)
             share = used_mhz / (self._cpu_mhz() * count)
@@ -106,7 +106,7 @@ class MetricsOps:
 
     def _add_nics(self, result: objects.diagnostics.Diagnostics,
                   vm_name: str) -> None:
-        if not self._enabled:
+        if not self.enabled:
             return
         for nic in self._win.metrics.get_vnic_metrics(vm_name):
             result.add_nic(mac_address=_mac(nic['address']),
@@ -115,7 +115,7 @@ class MetricsOps:
 
     def _add_disks(self, result: objects.diagnostics.Diagnostics,
                    vm_name: str) -> None:
-        if not self._enabled:
+        if not self.enabled:
             return
         for disk in self._win.metrics.get_disk_metrics(vm_name):
             result.add_disk(read_bytes=disk['read_mb'] * model.MIB,
