@@ -14,9 +14,10 @@ import types
 from typing import Any
 from typing import List
 from typing import Optional
+from typing import Tuple
 
 
-def _original(name: str) -> types.ModuleType:
+def original(name: str) -> types.ModuleType:
     """The module as it was before eventlet patched it (if it did)."""
     patcher = sys.modules.get('eventlet.patcher')
     if patcher is None:
@@ -25,8 +26,9 @@ def _original(name: str) -> types.ModuleType:
     return module
 
 
-_threads: Any = _original('_thread')
-_time: Any = _original('time')
+_sockets: Any = __import__('_socket')
+_threads: Any = original('_thread')
+_time: Any = original('time')
 
 Lock = _threads.allocate_lock
 Local = _threads._local
@@ -35,6 +37,13 @@ start_new_thread = _threads.start_new_thread
 monotonic = _time.monotonic
 sleep = _time.sleep
 SimpleQueue = _queue.SimpleQueue
+socket = _sockets.socket
+
+
+def socketpair() -> Tuple[Any, Any]:
+    """Two connected native sockets."""
+    first, second = _sockets.socketpair()
+    return first, second
 
 
 class RLock:
@@ -120,6 +129,7 @@ class Thread:
         self._done.acquire()
         self._target = target
         self._args = args
+        self.ident: Optional[int] = None
 
     def start(self) -> 'Thread':
         """Run the target; returns self."""
@@ -127,6 +137,7 @@ class Thread:
         return self
 
     def _run(self) -> None:
+        self.ident = get_ident()
         try:
             self._target(*self._args)
         finally:

@@ -50,11 +50,17 @@ NOT_FOUND = 1168
 NONE_MAPPED = 1332
 NOT_A_REPARSE_POINT = 4390
 VHD_DRIVE_FOOTER_MISSING = 0xC03A0001
+VHD_DRIVE_FOOTER_CHECKSUM_MISMATCH = 0xC03A0002
+VHD_DRIVE_FOOTER_CORRUPT = 0xC03A0003
 VHD_FORMAT_UNKNOWN = 0xC03A0004
+VHD_FORMAT_UNSUPPORTED_VERSION = 0xC03A0005
+VHD_SPARSE_HEADER_CHECKSUM_MISMATCH = 0xC03A0006
+VHD_SPARSE_HEADER_CORRUPT = 0xC03A0008
+VHD_BLOCK_ALLOCATION_TABLE_CORRUPT = 0xC03A000A
+VHD_INVALID_BLOCK_SIZE = 0xC03A000B
 VHD_PARENT_VHD_NOT_FOUND = 0xC03A000D
 VHD_CHILD_PARENT_ID_MISMATCH = 0xC03A000E
 VHD_CHILD_PARENT_TIMESTAMP_MISMATCH = 0xC03A000F
-VHD_INVALID_BLOCK_SIZE = 0xC03A0003
 VHD_INVALID_SIZE = 0xC03A0012
 VHD_INVALID_FILE_SIZE = 0xC03A0013
 VIRTDISK_PROVIDER_NOT_FOUND = 0xC03A0014
@@ -142,14 +148,32 @@ _TABLE: Dict[int, _Row] = {
     VHD_DRIVE_FOOTER_MISSING: _Row(
         errno.EINVAL, 'The virtual hard disk is corrupted. The virtual hard '
         'disk drive footer is missing.'),
+    VHD_DRIVE_FOOTER_CHECKSUM_MISMATCH: _Row(
+        errno.EINVAL, 'The virtual hard disk is corrupted. The virtual hard '
+        'disk drive footer checksum does not match the on-disk checksum.'),
+    VHD_DRIVE_FOOTER_CORRUPT: _Row(
+        errno.EINVAL, 'The virtual hard disk is corrupted. The virtual hard '
+        'disk drive footer in the virtual hard disk is corrupted.'),
+    VHD_FORMAT_UNSUPPORTED_VERSION: _Row(
+        errno.EINVAL, 'The version does not support this version of the '
+        'file format.'),
+    VHD_SPARSE_HEADER_CHECKSUM_MISMATCH: _Row(
+        errno.EINVAL, 'The virtual hard disk is corrupted. The sparse header '
+        'checksum does not match the on-disk checksum.'),
+    VHD_SPARSE_HEADER_CORRUPT: _Row(
+        errno.EINVAL, 'The virtual hard disk is corrupted. The sparse header '
+        'of the virtual hard disk is corrupt.'),
+    VHD_BLOCK_ALLOCATION_TABLE_CORRUPT: _Row(
+        errno.EINVAL, 'The virtual hard disk is corrupted. The block '
+        'allocation table in the virtual hard disk is corrupt.'),
     VHD_INVALID_BLOCK_SIZE: _Row(
         errno.EINVAL, 'The block size of the virtual hard disk is invalid.'),
     VHD_FORMAT_UNKNOWN: _Row(
         errno.EINVAL, 'The format of the disk is not recognized.'),
     VHD_PARENT_VHD_NOT_FOUND: _Row(
-        errno.EINVAL, 'The chain of virtual hard disks is inaccessible. The '
-        'process has not been granted access rights to the parent virtual '
-        'hard disk for the differencing disk.'),
+        errno.EINVAL, 'The chain of virtual hard disks is broken. The system '
+        'cannot locate the parent virtual hard disk for the differencing '
+        'disk.'),
     VHD_CHILD_PARENT_ID_MISMATCH: _Row(
         errno.EINVAL, 'The chain of virtual hard disks is corrupted. There '
         'is a mismatch in the identifiers of the parent virtual hard disk '

@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of the fabric: drives of hosts, shares, volumes of clusters.
+
+Every volume is a folder below the fabric's root::
+
+    hosts/<HOST>/<LETTER>    \\\\HOST\\<LETTER>$ is the same folder
+    shares/<server>/<share>
+    csv/<name>               C:\\ClusterStorage\\<name> of every member
+
+Paths are Windows paths; a name on disk is the name as first written, and
+is found whatever the case.  All of this lives in the fabric's process;
+programs reach it through the operations of ``file_ops``.
+"""
+
+import dataclasses
+import os
+import re
+import zlib
+from typing import Any
+from typing import Dict
+from typing import Iterable
+from typing import Iterator
+from typing import List
+from typing import Optional
+from typing import Set
+from typing import Tuple
+
+from . import handles
+from . import native
+from . import winerror
+from . import winpath
+from .winerror import WinError
+
+GIB = 1 << 30
+
+#: How long a measured volume stays measured when nobody told us of a
+#: change: programs write their bytes without asking (seconds).
+MEASURE_S = 0.5
+
+
+class Volume:
+    """One volume: a folder with a capacity.
+
+    :ivar name: ``C:``, ``\\\\server\\share`` or the CSV's name.
+    """
+
+    def __init__(self, name: str, root: str, capacity_bytes: int) -> None:
+        self.name = name
+        self.root = root
+        self.capacity_bytes = capacity_bytes
+        self.serial = zlib.crc32(root.encode('utf-8', 'surrogateescape'))
+        self._measured: Optional[Tuple[float, int]] = None
+        os.makedirs(root, exist_ok=True)
+
+    def used_bytes(self) -> int:
+        """Sum of the files' sizes, as NTFS counts ordinary files."""
+        measured = self._measured
+        now = native.monotonic()
+        if measured is None or now - measured[0] > MEASURE_S:
+            measured = self._measured = (now, _sum_sizes(self.root))
+        return measured[1]
+
+    def free_bytes(self) -> int:
+        """Capacity less use, never negative."""
+        return max(0, self.capacity_bytes - self.used_bytes())
+
+    def changed(self) -> None:
+        """Measure again when asked next."""
+        self._measured = None
+
+
+def _sum_sizes(folder: str) -> int:
+    total = 0
+    pending = [folder]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
+        except FileNotFoundError:
+            continue                    # removed while we looked
+    return total
+
+
+@dataclasses.dataclass(frozen=True)
+class Located:
+    """Where a Windows path leads.
+
+    :ivar local: the path on this machine, whether it exists or not.
+    :ivar missing: how many of its last names do not exist.
+    """
+
+    path: str
+    volume: Volume
+    local: str
+    missing: int
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a file, folder or link."""
+        return not self.missing
+
+    def need(self) -> 'Located':
+        """Raise WinError 2 or 3 unless it exists."""
+        if self.missing:
+            raise WinError(
+                winerror.FILE_NOT_FOUND if self.missing == 1
+                else winerror.PATH_NOT_FOUND, self.path)
+        return self
+
+    def need_parent(self) -> 'Located':
+        """Raise WinError 3 unless it exists or could be made."""
+        if self.missing > 1:
+            raise WinError(winerror.PATH_NOT_FOUND, self.path)
+        return self
+
+
+class Shares:
+    """What the hosts of a fabric have in common.
+
+    :ivar handles: the table of open files.
+    :ivar lock: held while names are looked up and changed.
+    """
+
+    def __init__(self, root_dir: str) -> None:
+        self.root_dir = os.path.realpath(root_dir)
+        self.lock = native.RLock()
+        self.handles = handles.Handles()
+        self.acls: Dict[handles.Key, List[Dict[str, Any]]] = {}
+        self.dir_links: Set[handles.Key] = set()
+        self._shares: Dict[Tuple[str, str], Volume] = {}
+        self._drives: Dict[Tuple[str, str], Volume] = {}
+        self._csvs: Dict[str, Volume] = {}
+
+    def add(self, unc: str, capacity_bytes: int) -> Volume:
+        """Add a share of a file server, such as ``\\\\SRV\\vms``."""
+        server, share = winpath.parse(unc).server_share
+        root = os.path.join(self.root_dir, 'shares', server.lower(),
+                            share.lower())
+        volume = Volume(unc, root, capacity_bytes)
+        self._shares[winpath.fold(server), winpath.fold(share)] = volume
+        return volume
+
+    def add_drive(self, host: str, letter: str,
+                  capacity_bytes: int) -> Volume:
+        """Add a drive of a host."""
+        root = os.path.join(self.root_dir, 'hosts', host, letter.upper())
+        volume = Volume(letter.upper() + ':', root, capacity_bytes)
+        self._drives[winpath.fold(host), letter.upper()] = volume
+        return volume
+
+    def add_csv(self, name: str, capacity_bytes: int,
+                storages: Iterable['Storage']) -> Volume:
+        """Add a cluster shared volume and mount it on these hosts."""
+        root = os.path.join(self.root_dir, 'csv', name)
+        volume = self._csvs[name] = Volume(name, root, capacity_bytes)
+        for storage in storages:
+            mounts = os.path.join(storage.drive('C').root, 'ClusterStorage')
+            os.makedirs(mounts, exist_ok=True)
+            os.symlink(root, os.path.join(mounts, name))
+        return volume
+
+    def drive(self, host: str, letter: str) -> Optional[Volume]:
+        """A host's drive, or None."""
+        return self._drives.get((winpath.fold(host), letter.upper()))
+
+    def share(self, server: str, share: str) -> Optional[Volume]:
+        """A share, administrative ones (``C$``) included, or None."""
+        found = self._shares.get((winpath.fold(server), winpath.fold(share)))
+        if found is None and share[1:] == '$':
+            found = self.drive(server, share[0])
+        return found
+
+    def knows_server(self, server: str) -> bool:
+        """Whether a machine of this name answers at all."""
+        folded = winpath.fold(server)
+        return any(folded == name for name, _ in self._shares) or any(
+            folded == name for name, _ in self._drives)
+
+    def volumes(self) -> Iterator[Volume]:
+        """Every volume of the fabric."""
+        yield from self._drives.values()
+        yield from self._shares.values()
+        yield from self._csvs.values()
+
+    def volume_at(self, local: str,
+                  default: Optional[Volume] = None) -> Volume:
+        """The volume that holds a local path, links and mounts followed."""
+        real = os.path.realpath(local)
+        for volume in self.volumes():
+            if real == volume.root or real.startswith(volume.root + os.sep):
+                return volume
+        if default is None:
+            raise WinError(winerror.PATH_NOT_FOUND, local)
+        return default
+
+
+class Storage:
+    """The files as one host sees them.
+
+    :ivar ignored: patterns of local paths that :meth:`problems` leaves out.
+    """
+
+    def __init__(self, host: Any) -> None:
+        self.host = host
+        self.shares: Shares = host.fabric.shares
+        self.long_paths = False
+        self.ignored: List[str] = []
+        self._baseline: Optional[Set[str]] = None
+        self._letters: List[str] = []
+        for letter, gib in host.spec.volumes.items():
+            self._letters.append(letter.upper())
+            self.shares.add_drive(host.name, letter, int(gib * GIB))
+
+    # -- volumes ---------------------------------------------------------
+
+    def volumes(self) -> List[str]:
+        """Letters of the fixed drives, ``['C', 'D']``."""
+        return sorted(self._letters)
+
+    def volume(self, letter: str) -> Tuple[int, int]:
+        """Total and free bytes of a drive."""
+        volume = self.drive(letter)
+        return volume.capacity_bytes, volume.free_bytes()
+
+    def drive(self, letter: str) -> Volume:
+        """The drive of this letter; WinError 3 if there is none."""
+        volume = self.shares.drive(self.host.name, letter)
+        if volume is None:
+            raise WinError(winerror.PATH_NOT_FOUND, letter + ':\\')
+        return volume
+
+    # -- names -----------------------------------------------------------
+
+    def locate(self, path: str, *, directory: bool = False) -> Located:
+        """Find out where a Windows path leads on this machine.
+
+        :raises WinError: bad name, unknown drive (3), server (53) or share
+            (67).
+        """
+        parsed = winpath.parse(path, directory=directory,
+                               long_paths=self.long_paths)
+        if parsed.is_device:
+            raise WinError(winerror.FILE_NOT_FOUND, path)
+        volume = self._volume_of(parsed, path)
+        with self.shares.lock:
+            local, missing = _walk(volume.root, parsed.parts, path)
+        return Located(path, self.shares.volume_at(local, volume), local,
+                       missing)
+
+    def _volume_of(self, parsed: winpath.WinPath, path: str) -> Volume:
+        drive = parsed.drive
+        if drive is not None:
+            volume = self.shares.drive(self.host.name, drive)
+            if volume is None:
+                raise WinError(winerror.PATH_NOT_FOUND, path)
+            return volume
+        server, share = parsed.server_share
+        if server.lower() in ('localhost', '127.0.0.1', '.'):
+            server = self.host.name
+        found = self.shares.share(server, share)
+        if found is None:
+            raise WinError(winerror.BAD_NET_NAME
+                           if self.shares.knows_server(server)
+                           else winerror.BAD_NETPATH, path)
+        return found
+
+    def windows_path(self, local: str) -> Optional[str]:
+        """The Windows path of a file of this machine, or None.
+
+        The host's own drives come first, then shares and mounted volumes.
+        """
+        real = os.path.realpath(local)
+        for volume in sorted(self.shares.volumes(),
+                             key=lambda one: one.name.startswith('\\')):
+            if not (real + os.sep).startswith(volume.root + os.sep):
+                continue
+            name = volume.name
+            if name.endswith(':') and (
+                    self.shares.drive(self.host.name, name[0]) != volume):
+                continue
+            if not name.startswith('\\') and not name.endswith(':'):
+                name = 'C:\\ClusterStorage\\' + name
+            rest = real[len(volume.root):].replace(os.sep, '\\')
+            return name + (rest or '\\')
+        return None
+
+    # -- what the rest of the simulator asks -----------------------------
+
+    def exists(self, path: str) -> bool:
+        """Whether a path leads to something."""
+        try:
+            found = self.locate(path)
+        except WinError:
+            return False
+        return found.exists and os.path.exists(found.local)
+
+    def local(self, path: str) -> str:
+        """The local path of an existing file; WinError 2, 3 otherwise."""
+        return self.locate(path).need().local
+
+    def hold(self, path: str, *, write: bool = False, share: str = 'read',
+             owner: str = '', client: str = '') -> handles.OpenFile:
+        """Open a file on behalf of the host, for example for a VM.
+
+        :param share: 'none', 'read', 'readwrite' or 'all'.
+        :raises WinError: 2, 3 not there, 5 a folder, 32 in use.
+        """
+        found = self.locate(path).need()
+        if os.path.isdir(found.local):
+            raise WinError(winerror.ACCESS_DENIED, path)
+        access = handles.READ | (handles.WRITE if write else 0)
+        return self.shares.handles.open(
+            path, found.local, access=access, share=handles.SHARE[share],
+            owner=owner, client=client)
+
+    def client_gone(self, client: str) -> None:
+        """A process ended: the system closes its files."""
+        self.shares.handles.client_gone(client)
+
+    # -- the clean check -------------------------------------------------
+
+    def mark(self) -> None:
+        """Take what is there now as belonging to the host."""
+        self._baseline = set(self._files())
+
+    def problems(self) -> List[str]:
+        """Open handles, and files that were not there at :meth:`mark`."""
+        roots = tuple(self.drive(letter).root + os.sep
+                      for letter in self._letters)
+        found = [str(opened) for opened
+                 in self.shares.handles.below(self.shares.root_dir)
+                 if opened.local.startswith(roots)
+                 or opened.path.startswith('\\\\')]
+        if self._baseline is not None:
+            found += ['left behind: %s' % self.windows_path(local)
+                      for local in sorted(self._files() - self._baseline)
+                      if not self._is_ignored(local)]
+        return found
+
+    def _is_ignored(self, local: str) -> bool:
+        path = self.windows_path(local) or ''
+        return any(re.search(pattern, path, re.IGNORECASE)
+                   for pattern in self.ignored)
+
+    def _files(self) -> Set[str]:
+        found: Set[str] = set()
+        for letter in self._letters:
+            for folder, _, names in os.walk(self.drive(letter).root):
+                found.update(os.path.join(folder, name) for name in names)
+        return found
+
+
+def _walk(root: str, parts: Tuple[str, ...],
+          path: str) -> Tuple[str, int]:
+    """The local path of names below a folder, and how many are missing."""
+    full = os.path.join(root, *parts)
+    if os.path.lexists(full):
+        return full, 0
+    current = root
+    for number, part in enumerate(parts):
+        following = os.path.join(current, part)
+        if not os.path.lexists(following):
+            match = _match(current, part)
+            if match is None:
+                return (os.path.join(current, *parts[number:]),
+                        len(parts) - number)
+            following = os.path.join(current, match)
+        current = following
+    return current, 0
+
+
+def _match(folder: str, name: str) -> Optional[str]:
+    """The name in a folder that differs in case only."""
+    folded = winpath.fold(name)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if winpath.fold(entry.name) == folded:
+                    return entry.name
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return None

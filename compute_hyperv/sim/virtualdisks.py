@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Virtual disks as virtdisk.dll and virtual machines open them.
+
+Adds to ``disks`` (the formats) what the operating system adds: handles,
+share modes of whole chains, and attached disks.
+"""
+
+import itertools
+import os
+from typing import Any
+from typing import Dict
+from typing import List
+from typing import Optional
+
+from . import disks
+from . import handles
+from . import native
+from . import winerror
+from .disks import Disk
+from .disks import DiskError
+from .storage import Located
+from .storage import Storage
+from .winerror import WinError
+from .wmi import storage as wmi_storage
+
+# VIRTUAL_DISK_ACCESS_MASK
+ATTACH_RO = 0x10000
+ATTACH_RW = 0x20000
+DETACH = 0x40000
+GET_INFO = 0x80000
+CREATE = 0x100000
+METAOPS = 0x200000
+ALL = 0x3F0000
+_WRITING = ATTACH_RW | CREATE | METAOPS
+
+NO_PARENTS = 1                          # OPEN_VIRTUAL_DISK_FLAG
+ATTACH_READ_ONLY = 1                    # ATTACH_VIRTUAL_DISK_FLAG
+ATTACH_PERMANENT = 4
+
+DEVICE_ISO = 1
+DEVICE_VHD = 2
+DEVICE_VHDX = 3
+FORMATS = {DEVICE_VHD: 'vhd', DEVICE_VHDX: 'vhdx'}
+DEVICES = {fmt: device for device, fmt in FORMATS.items()}
+
+_FILE_CORRUPT = 1392
+
+
+class DiskHandle:
+    """What OpenVirtualDisk and CreateVirtualDisk hand out.
+
+    :ivar disk: None for an ISO.
+    :ivar may_write: opened for changes.
+    :ivar rw_depth: how many files of the chain are open for writing.
+    :ivar lock: one call at a time works on the disk.
+    """
+
+    def __init__(self, path: str, found: Located, access: int,
+                 client: str) -> None:
+        self.number = 0
+        self.path = path
+        self.found = found
+        self.access = access
+        self.client = client
+        self.disk: Optional[Disk] = None
+        self.may_write = False
+        self.rw_depth = 0
+        self.files: List[handles.OpenFile] = []
+        self.attached: Optional['Attachment'] = None
+        self.lock = native.RLock()
+
+    @property
+    def key(self) -> handles.Key:
+        """The file's identity."""
+        return handles.Handles.key_of(self.path, self.found.local)
+
+
+class Attachment:
+    """A disk that the host itself sees as a physical one."""
+
+    def __init__(self, path: str, is_iso: bool, permanent: bool) -> None:
+        self.number = -1
+        self.path = path
+        self.is_iso = is_iso
+        self.permanent = permanent
+        self.files: List[handles.OpenFile] = []
+
+    @property
+    def physical_path(self) -> str:
+        """The device's name."""
+        kind = 'CDROM' if self.is_iso else 'PhysicalDrive'
+        return '\\\\.\\%s%d' % (kind, self.number)
+
+
+class Hold:
+    """The open files of a disk that a virtual machine uses."""
+
+    def __init__(self, files: List[handles.OpenFile]) -> None:
+        self.files = files
+
+    def close(self) -> None:
+        """Let the files go; again is harmless."""
+        for opened in self.files:
+            opened.close()
+
+
+class VirtualDisks:
+    """The virtual disks that are open on one host."""
+
+    def __init__(self, host: Any) -> None:
+        self.host = host
+        self._storage: Storage = host.storage
+        self._lock = native.RLock()
+        self._numbers = itertools.count(1)
+        self._cdroms = itertools.count(0)
+        self._open: Dict[int, DiskHandle] = {}
+        self._attached: Dict[handles.Key, Attachment] = {}
+
+    # -- for virtual machines --------------------------------------------
+
+    def hold(self, path: str, *, owner: str, shared: bool = False,
+             read_only: bool = False) -> Hold:
+        """Open a disk, or an ISO or floppy, for a virtual machine.
+
+        The disk itself is the machine's alone unless *shared*; parents
+        may be read by others.
+
+        :raises WinError: 2, 3, 5, 32 in use, 0xC03A.... bad disk or chain.
+        """
+        found = self._storage.locate(path).need()
+        if disks.probe(found.local) is None:
+            return Hold([self._storage.hold(path, share='read',
+                                            owner=owner)])
+        disk = self._open_disk(path, found, writable=False, parents=True)
+        share = handles.READ | handles.WRITE if shared else (
+            handles.READ if read_only else 0)
+        access = handles.READ | (0 if read_only else handles.WRITE)
+        try:
+            return Hold(self._hold_chain(disk, found, access, share, owner,
+                                         '', 1))
+        finally:
+            disk.close()
+
+    def _hold_chain(self, disk: Disk, found: Located, access: int,
+                    share: int, owner: str, client: str,
+                    rw_depth: int) -> List[handles.OpenFile]:
+        held: List[handles.OpenFile] = []
+        table = self._storage.shares.handles
+        try:
+            for level, path in enumerate(disk.chain):
+                leaf = level == 0
+                local = found.local if leaf else self._storage.local(path)
+                writing = access & handles.WRITE and level < rw_depth
+                held.append(table.open(
+                    path, local, owner=owner, client=client,
+                    access=access if leaf else handles.READ | (
+                        handles.WRITE if writing else 0),
+                    share=share if leaf else
+                    0 if writing else handles.READ))
+        except BaseException:
+            Hold(held).close()
+            raise
+        return held
+
+    # -- virtdisk.dll ----------------------------------------------------
+
+    def open(self, path: str, *, device: int, access: int, flags: int,
+             rw_depth: int = 1, client: str = '') -> DiskHandle:
+        """OpenVirtualDisk.
+
+        :param access: VIRTUAL_DISK_ACCESS_MASK; only reading facts or
+            detaching is allowed whoever has the file open.
+        :param rw_depth: files of the chain to be opened for writing.
+        """
+        found = self._storage.locate(path).need()
+        if os.path.isdir(found.local):
+            raise WinError(winerror.ACCESS_DENIED, path)
+        handle = DiskHandle(path, found, access, client)
+        handle.may_write = bool(access & _WRITING)
+        handle.rw_depth = rw_depth if handle.may_write else 0
+        if device == DEVICE_ISO:
+            if handle.may_write:
+                raise WinError(winerror.ACCESS_DENIED, path)
+            handle.files = [self._storage.hold(path, owner='virtdisk',
+                                               client=client)]
+            return self._add(handle)
+        self._hold_for(handle, flags)
+        try:
+            handle.disk = self._open_disk(
+                path, found, writable=handle.may_write,
+                parents=not flags & NO_PARENTS)
+            if device and FORMATS.get(device) != handle.disk.fmt:
+                handle.disk.abandon()
+                raise WinError(winerror.VHD_DRIVE_FOOTER_MISSING
+                               if device == DEVICE_VHD else _FILE_CORRUPT,
+                               path)
+        except BaseException:
+            Hold(handle.files).close()
+            raise
+        return self._add(handle)
+
+    def _hold_for(self, handle: DiskHandle, flags: int) -> None:
+        """Take the share locks that an opening of this kind needs."""
+        if not handle.access & (_WRITING | ATTACH_RO):
+            # Facts can be read of disks in use: os_win asks for GET_INFO
+            # and DETACH only, for this reason.
+            handle.files = [self._storage.shares.handles.open(
+                handle.path, handle.found.local, access=0,
+                share=handles.SHARE['all'], owner='virtdisk',
+                client=handle.client)]
+            return
+        look = self._open_disk(handle.path, handle.found, writable=False,
+                               parents=not flags & NO_PARENTS)
+        try:
+            writing = handles.WRITE if handle.may_write else 0
+            handle.files = self._hold_chain(
+                look, handle.found, handles.READ | writing,
+                0 if writing else handles.READ, 'virtdisk', handle.client,
+                handle.rw_depth)
+        finally:
+            look.close()
+
+    def create(self, path: str, *, device: int, fixed: bool = False,
+               size_bytes: int = 0, block_bytes: int = 0,
+               sector_bytes: int = 0, physical_sector_bytes: int = 0,
+               parent: Optional[str] = None, source: Optional[str] = None,
+               disk_id: Optional[str] = None,
+               client: str = '') -> DiskHandle:
+        """CreateVirtualDisk: new, child of *parent*, or copy of *source*."""
+        found = self._storage.locate(path).need_parent()
+        fmt = FORMATS.get(device)
+        if fmt is None or parent and (source or fixed):
+            raise WinError(winerror.INVALID_PARAMETER, path)
+        if found.exists:
+            raise WinError(winerror.FILE_EXISTS, path)
+        kind = 'differencing' if parent else 'fixed' if fixed else 'dynamic'
+        if source:
+            self._convert(path, found, source, fmt, kind, size_bytes,
+                          block_bytes, disk_id, client)
+        else:
+            if fixed:
+                self._need_space(found, size_bytes)
+            self._run(path, disks.create, found.local, fmt=fmt, kind=kind,
+                      win_path=path, resolve=self._resolve,
+                      size_bytes=size_bytes or None,
+                      block_bytes=block_bytes or None, parent=parent or None,
+                      sector_bytes=sector_bytes or 512,
+                      physical_sector_bytes=physical_sector_bytes or 512,
+                      disk_id=disk_id)
+        found.volume.changed()
+        return self.open(path, device=device, access=ALL, flags=0,
+                         client=client)
+
+    def _convert(self, path: str, found: Located, source: str, fmt: str,
+                 kind: str, size_bytes: int, block_bytes: int,
+                 disk_id: Optional[str], client: str) -> None:
+        reader = self.open(source, device=0, access=ATTACH_RO | GET_INFO,
+                           flags=0, client=client)
+        try:
+            assert reader.disk is not None
+            self._need_space(found, reader.disk.size_bytes
+                             if kind == 'fixed'
+                             else reader.disk.file_size_bytes)
+            self._run(path, disks.convert, reader.disk, found.local,
+                      fmt=fmt, kind=kind, win_path=path,
+                      resolve=self._resolve, size_bytes=size_bytes or None,
+                      block_bytes=block_bytes or None, disk_id=disk_id)
+        finally:
+            self.close(reader.number)
+
+    @staticmethod
+    def _need_space(found: Located, size_bytes: int) -> None:
+        if size_bytes > found.volume.free_bytes():
+            raise WinError(winerror.DISK_FULL, found.path)
+
+    def get(self, number: int) -> DiskHandle:
+        """The handle of this number; WinError 6 if there is none."""
+        with self._lock:
+            try:
+                return self._open[number]
+            except KeyError:
+                raise WinError(winerror.INVALID_HANDLE) from None
+
+    def close(self, number: int) -> bool:
+        """CloseHandle; False if there is no such handle."""
+        with self._lock:
+            handle = self._open.pop(number, None)
+        if handle is None:
+            return False
+        with handle.lock:
+            try:
+                if handle.disk is not None:
+                    self._run(handle.path, handle.disk.close)
+            finally:
+                handle.found.volume.changed()
+                attached = handle.attached
+                if attached is None:
+                    Hold(handle.files).close()
+                elif attached.permanent:
+                    attached.files = handle.files
+                else:
+                    attached.files = handle.files
+                    self._detach(handle.key)
+        return True
+
+    def resize(self, handle: DiskHandle, size_bytes: int) -> None:
+        """ResizeVirtualDisk."""
+        disk = self._writable(handle)
+        if disk.kind == 'fixed':
+            self._need_space(handle.found,
+                             max(0, size_bytes - disk.size_bytes))
+        self._run(handle.path, disk.resize, size_bytes)
+        handle.found.volume.changed()
+
+    def merge(self, handle: DiskHandle, depth: int) -> None:
+        """MergeVirtualDisk; the parents must be open for writing too."""
+        disk = self._writable(handle)
+        if handle.rw_depth <= depth:
+            raise WinError(winerror.ACCESS_DENIED, handle.path)
+        self._run(handle.path, disk.merge, depth)
+        handle.found.volume.changed()
+
+    def set_parent(self, handle: DiskHandle, parent: str) -> None:
+        """SetVirtualDiskInformation: another path of the parent."""
+        self._run(handle.path, self._writable(handle).reconnect, parent)
+
+    def set_id(self, handle: DiskHandle, guid: str) -> None:
+        """SetVirtualDiskInformation: another identifier."""
+        self._run(handle.path, self._writable(handle).set_id, guid)
+
+    def _writable(self, handle: DiskHandle) -> Disk:
+        if handle.disk is None:
+            raise WinError(winerror.NOT_SUPPORTED, handle.path)
+        if not handle.may_write:
+            raise WinError(winerror.ACCESS_DENIED, handle.path)
+        return handle.disk
+
+    # -- attaching -------------------------------------------------------
+
+    def attach(self, handle: DiskHandle, flags: int) -> Attachment:
+        """AttachVirtualDisk: make the disk a physical one of this host."""
+        read_only = bool(flags & ATTACH_READ_ONLY)
+        need = ATTACH_RO if read_only else ATTACH_RW
+        if not handle.access & need:
+            raise WinError(winerror.ACCESS_DENIED, handle.path)
+        is_iso = handle.disk is None
+        if is_iso and not read_only:
+            raise WinError(winerror.NOT_SUPPORTED, handle.path)
+        attached = Attachment(handle.path, is_iso,
+                              bool(flags & ATTACH_PERMANENT))
+        with self._lock:
+            if handle.key in self._attached:
+                raise WinError(winerror.SHARING_VIOLATION, handle.path)
+            self._attached[handle.key] = handle.attached = attached
+        if handle.disk is None:
+            attached.number = next(self._cdroms)
+        else:
+            attached.number = wmi_storage.add_virtual_disk(
+                self.host, location=handle.path,
+                size_bytes=handle.disk.size_bytes, read_only=read_only)
+
+    def detach(self, handle: DiskHandle) -> None:
+        """DetachVirtualDisk; WinError 21 if it is not attached."""
+        if not self._detach(handle.key):
+            raise WinError(winerror.NOT_READY, handle.path)
+
+    def _detach(self, key: handles.Key) -> bool:
+        with self._lock:
+            attached = self._attached.pop(key, None)
+            if attached is None:
+                return False
+            for handle in self._open.values():
+                if handle.attached is attached:
+                    handle.attached = None
+        if not attached.is_iso:
+            wmi_storage.remove_virtual_disk(self.host, attached.number)
+        Hold(attached.files).close()
+        return True
+
+    def attachment(self, handle: DiskHandle) -> Optional[Attachment]:
+        """How the disk is attached to the host, or None."""
+        with self._lock:
+            return self._attached.get(handle.key)
+
+    # -- the rest --------------------------------------------------------
+
+    def client_gone(self, client: str) -> None:
+        """A process ended: close its handles."""
+        with self._lock:
+            numbers = [number for number, handle in self._open.items()
+                       if handle.client == client]
+        for number in numbers:
+            self.close(number)
+
+    def problems(self) -> List[str]:
+        """Open handles and attached disks."""
+        with self._lock:
+            return ['virtual disk handle left open: %s' % handle.path
+                    for handle in self._open.values()] + [
+                'virtual disk left attached: %s' % attached.path
+                for attached in self._attached.values()]
+
+    def _add(self, handle: DiskHandle) -> DiskHandle:
+        with self._lock:
+            handle.number = next(self._numbers)
+            self._open[handle.number] = handle
+        return handle
+
+    def _open_disk(self, path: str, found: Located, *, writable: bool,
+                   parents: bool) -> Disk:
+        disk: Disk = self._run(
+            path, disks.open_disk, found.local, writable=writable,
+            resolve=self._resolve, win_path=path, parents=parents)
+        return disk
+
+    def _resolve(self, path: str) -> str:
+        """Local path of a parent; OSError where there can be none."""
+        try:
+            return self._storage.locate(path).local
+        except WinError as error:
+            raise winerror.os_error(error.winerror, path) from error
+
+    @staticmethod
+    def _run(path: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the format code; its errors become Windows errors."""
+        try:
+            return function(*args, **kwargs)
+        except DiskError as error:
+            raise WinError(error.code, path) from error
+        except OSError as error:
+            raise winerror.from_os_error(error, path) from error
