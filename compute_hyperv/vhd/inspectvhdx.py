@@ -51,8 +51,11 @@ def inspect_vhdx(source: Source) -> tuple[str, int, int]:
     spans += [(offset, disk.block_bytes) for offset in blocks]
     last = require_disjoint(spans, source.end, 'Regions and blocks')
     tail = source.end - last
-    require(tail < max(disk.block_bytes, _MAX_TAIL_BYTES)
-            and source.is_zero(last, tail), 'tail',
+    most = max(disk.block_bytes, _MAX_TAIL_BYTES)
+    if disk.kind == 'fixed':
+        # qemu-img leaves unwritten blocks out of the BAT, not the file.
+        most += disk.size_bytes
+    require(tail < most and source.is_zero(last, tail), 'tail',
             f'{tail} bytes behind the last block cannot be explained')
     return disk.kind, disk.size_bytes, disk.block_bytes
 
