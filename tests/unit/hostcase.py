@@ -2,11 +2,13 @@
 """Base of unit tests of ops: the real os-win on one simulated host."""
 
 import fixtures
+from nova import objects
 
 from compute_hyperv.sim import fabric as sim_fabric
 from compute_hyperv.sim import install
 from tests import base
 
+objects.register_all()
 install.install()
 
 # The driver's modules import os-win, which must find the stand-ins.

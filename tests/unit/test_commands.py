@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other programs: their words, their failures, their deadline."""
+
+import sys
+import time
+import unittest
+
+from compute_hyperv import commands
+from compute_hyperv import errors
+
+
+def run(code, timeout_s=30):
+    return commands.run(sys.executable, '-c', code, timeout_s=timeout_s)
+
+
+class RunTest(unittest.TestCase):
+
+    def test_output_is_returned(self):
+        self.assertEqual('done\n', run('print("done")'))
+
+    def test_failure_carries_what_the_program_said(self):
+        """L031: the output of a failing tool is in the error."""
+        with self.assertRaisesRegex(errors.CommandFailed,
+                                    'exit code 3: no space'):
+            run('import sys; sys.stderr.write("no space"); sys.exit(3)')
+
+    def test_missing_program_is_named(self):
+        with self.assertRaisesRegex(errors.CommandFailed, 'no-such-tool'):
+            commands.run('no-such-tool', timeout_s=1)
+
+    def test_program_is_killed_at_the_deadline(self):
+        begin = time.monotonic()
+        with self.assertRaisesRegex(errors.CommandFailed,
+                                    'not done within 1 seconds'):
+            run('import time; time.sleep(600)', timeout_s=1)
+        self.assertLess(time.monotonic() - begin, 20)
