@@ -34,6 +34,8 @@ class Recovery:
 
     def run(self) -> None:
         """Do all of it; what fails is logged and the rest goes on."""
+        # Nova asks for the space there before the first instance comes.
+        self._paths.make_dir(self._paths.instances_dir)
         uuids = self._win.uuids()
         self._remove_planned()
         self._remove_partial_files()

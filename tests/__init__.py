@@ -15,3 +15,7 @@ os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', '1')
 from nova import monkey_patch  # noqa: E402
 
 monkey_patch.patch()
+
+from compute_hyperv.sim import install  # noqa: E402
+
+install.install()

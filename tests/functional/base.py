@@ -16,24 +16,25 @@ import uuid
 import nova.tests.functional  # noqa: F401  (first: it says how Nova runs)
 
 import fixtures
-import nova.conf
 from nova import test
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional.api import client
 from nova.tests.functional import fixtures as func_fixtures
 from nova.tests.functional import integrated_helpers
 
+from compute_hyperv import conf
 from compute_hyperv.sim import disks
 from compute_hyperv.sim import fabric as sim_fabric
 from tests.functional import glance
 from tests.functional import hostview
 from tests.functional import neutron
 
-CONF = nova.conf.CONF
+CONF = conf.CONF
 
 DRIVER = 'compute_hyperv.driver.HyperVDriver'
 INSTANCES_DIR = r'C:\OpenStack\Instances'
 SWITCH = 'external'
+UNKNOWN_ID = '00000000-0000-4000-8000-000000000000'
 
 
 def mode():
@@ -70,7 +71,7 @@ class TestCase(test.TestCase,
     #: What Nova loads on every host.
     compute_driver = DRIVER
 
-    #: Names, or sim.fabric.HostSpec objects.
+    #: Names, or mappings of facts as in a fabric file.
     HOSTS = ('HV1',)
 
     #: Keyword arguments of the Neutron fixture.
@@ -79,7 +80,7 @@ class TestCase(test.TestCase,
     def setUp(self):
         super().setUp()
         self._set_flags()
-        self.fabric = self._new_fabric()
+        self.fabric = self._new_fabric(self.HOSTS)
         self.useFixture(nova_fixtures.AllServicesCurrent())
         self.useFixture(nova_fixtures.RealPolicyFixture())
         self.useFixture(_NodeIdentity())
@@ -104,18 +105,21 @@ class TestCase(test.TestCase,
     def _set_flags(self):
         self.flags(compute_driver=self.compute_driver,
                    instances_path=INSTANCES_DIR, shutdown_timeout=2,
-                   mkisofs_cmd='genisoimage')
+                   mkisofs_cmd='genisoimage',
+                   # stop() returns when the driver's cleanup_host has.
+                   manager_shutdown_timeout=20)
         self.flags(vswitch_name=SWITCH, qemu_img_cmd='qemu-img',
                    group='hyperv')
         # The wheel has it below the environment, not beside the package.
         self.flags(group='wsgi', api_paste_config=os.path.join(
             sysconfig.get_path('data'), 'etc', 'nova', 'api-paste.ini'))
 
-    def _new_fabric(self):
+    def _new_fabric(self, hosts):
         folder = self.useFixture(fixtures.TempDir()).path
-        specs = [sim_fabric.HostSpec(name=spec, switches=(SWITCH,))
-                 if isinstance(spec, str) else spec for spec in self.HOSTS]
-        fabric = sim_fabric.Fabric(folder, hosts=specs)
+        fabric = sim_fabric.Fabric(folder, hosts=hosts)
+        for host in fabric.hosts.values():
+            # What stays when the last instance is gone.
+            host.storage.ignored += [r'\\Instances\\(_base|locks)\\']
         self.addCleanup(fabric.close)
         self.addCleanup(self._check_fabric, fabric)
         return fabric
@@ -160,8 +164,10 @@ class TestCase(test.TestCase,
                     for name, value in expected_params.items())
                     and (not needs_fault or 'fault' in server)):
                 return server
-            if time.monotonic() > deadline:
-                self.fail(f'expected {expected_params}, got {server}')
+            if (time.monotonic() > deadline or server['status'] == 'ERROR'
+                    and not needs_fault and 'fault' in server):
+                self.fail(f'expected {expected_params}, got '
+                          f'{server["status"]}, {server.get("fault")}')
             time.sleep(0.1)
 
     def _wait_until_deleted(self, server):
@@ -217,12 +223,16 @@ class TestCase(test.TestCase,
                                       host='HV1'):
         """A guest reads the image's bytes there, then zeros, to the end.
 
+        The disk has the flavor's size less what its own structures take, so
+        that the file never outgrows the flavor.
+
         :param path: Windows path of the disk on *host*.
         """
-        with (self._open_disk(path, host) as disk,
+        with (self.open_disk(path, host) as disk,
               disks.open_disk(self.glance.path(image_id), writable=False,
                               resolve=str) as image):
-            self.assertEqual(disk_gib << 30, disk.size_bytes)
+            self.assertTrue(0 <= (disk_gib << 30) - disk.size_bytes
+                            <= 16 << 20, disk.size_bytes)
             for offset in range(0, image.size_bytes, 1 << 20):
                 length = min(1 << 20, image.size_bytes - offset)
                 self.assertEqual(image.read(offset, length),
@@ -230,7 +240,13 @@ class TestCase(test.TestCase,
             self.assertEqual(bytes(1 << 16),
                              disk.read(disk.size_bytes - (1 << 16), 1 << 16))
 
-    def _open_disk(self, path, host):
+    def disk_size(self, path, host='HV1'):
+        """What a guest sees of the disk at a Windows path, in bytes."""
+        with self.open_disk(path, host) as disk:
+            return disk.size_bytes
+
+    def open_disk(self, path, host='HV1'):
+        """A disk and its parents, as the guest of a VM reads it."""
         storage = self.fabric.host(host).storage
         return disks.open_disk(storage.local(path), writable=False,
                                resolve=storage.local, win_path=path)

@@ -5,6 +5,7 @@ import dataclasses
 import ntpath
 
 from compute_hyperv.sim import devices
+from compute_hyperv.sim import install
 from compute_hyperv.sim import vm as sim_vm
 
 
@@ -104,6 +105,12 @@ class VmView:
                    mac=(nic['Address'] or '').upper(), switch=switch)
 
     @property
+    def boot(self):
+        """Another value after every start and every restart of the guest."""
+        worker = self.vm.worker
+        return worker and (worker.pid, worker.guest.boots)
+
+    @property
     def serial_pipes(self):
         """Pipe names by COM port, '' for a port without one."""
         ports = self.vm.resources(devices.SERIAL)
@@ -126,3 +133,23 @@ class HostView:
 
     def exists(self, path):
         return self.host.storage.exists(path)
+
+    # What an administrator does on the host, with an os-win of his own.
+
+    @property
+    def _vmutils(self):
+        return install.bound(self.host).utilsfactory.get_vmutils()
+
+    def request_state(self, vm, state):
+        """Bring a VM into that state (``sim.vm.OFF`` ...)."""
+        if vm.vm.state != state:
+            self._vmutils.set_vm_state(vm.vm.name, state)
+
+    def destroy_vm(self, vm):
+        """Remove a VM; its files stay."""
+        self.request_state(vm, sim_vm.OFF)
+        self._vmutils.destroy_vm(vm.vm.name)
+
+    def create_vm(self, name):
+        """Define a VM that Nova knows nothing of."""
+        self._vmutils.create_vm(name, False, 1, None)

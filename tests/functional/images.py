@@ -24,43 +24,37 @@ _QEMU = {
 }
 
 
-@functools.cache
-def _folder():
-    """One folder per test process: images are made once."""
-    path = tempfile.mkdtemp(prefix='hyperv-images-')
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return path
+#: One folder per test process, made before tests move the temporary folder:
+#: images are made once.
+_FOLDER = tempfile.mkdtemp(prefix='hyperv-images-')
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
 
-@functools.cache
-def content(size_bytes=16 * MIB, seed=1):
-    """What a guest reads from the disk: data in places, zeros between.
-
-    :returns: bytes of length *size_bytes*; the same for the same arguments.
-    """
+def _write_content(path, size_bytes, seed):
+    """A sparse raw disk: data in its first 16 MiB, and a boot signature."""
     generator = random.Random(seed)
-    disk = bytearray(size_bytes)
-    for offset in range(0, size_bytes, 3 * MIB):
-        length = min(65536 + 512 * generator.randrange(64),
-                     size_bytes - offset)
-        disk[offset:offset + length] = generator.randbytes(length)
-    disk[510:512] = b'\x55\xaa'
-    return bytes(disk)
+    with open(path, 'wb') as raw:
+        raw.truncate(size_bytes)
+        for offset in range(0, min(size_bytes, 16 * MIB), 3 * MIB):
+            raw.seek(offset)
+            raw.write(generator.randbytes(
+                65536 + 512 * generator.randrange(64)))
+        raw.seek(510)
+        raw.write(b'\x55\xaa')
 
 
 @functools.cache
 def disk_image(kind='vhdx', size_bytes=16 * MIB, seed=1):
-    """The path of a disk image file with ``content(size_bytes, seed)``.
+    """The path of a disk image file; the same for the same arguments.
 
     :param kind: a key of ``_QEMU``: Glance's disk_format, or that with
         '-fixed'.
     """
     driver, options = _QEMU[kind]
-    raw_path = os.path.join(_folder(), f'{size_bytes}-{seed}.raw')
+    raw_path = os.path.join(_FOLDER, f'{size_bytes}-{seed}.content')
     if not os.path.exists(raw_path):
-        with open(raw_path, 'wb') as raw:
-            raw.write(content(size_bytes, seed))
-    path = os.path.join(_folder(), f'{size_bytes}-{seed}.{kind}')
+        _write_content(raw_path, size_bytes, seed)
+    path = os.path.join(_FOLDER, f'{size_bytes}-{seed}.{kind}')
     subprocess.run(
         ['qemu-img', 'convert', '-f', 'raw', '-O', driver, *options,
          raw_path, path], check=True, capture_output=True)
@@ -70,10 +64,10 @@ def disk_image(kind='vhdx', size_bytes=16 * MIB, seed=1):
 @functools.cache
 def iso_image(seed=1):
     """The path of a real ISO 9660 image with one file on it."""
-    source = tempfile.mkdtemp(dir=_folder())
+    source = tempfile.mkdtemp(dir=_FOLDER)
     with open(os.path.join(source, 'install.img'), 'wb') as content_file:
         content_file.write(random.Random(seed).randbytes(MIB))
-    path = os.path.join(_folder(), f'{seed}.iso')
+    path = os.path.join(_FOLDER, f'{seed}.iso')
     subprocess.run(['genisoimage', '-quiet', '-J', '-r', '-V', 'install',
                     '-o', path, source], check=True, capture_output=True)
     return path

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feature letter B: the life of an instance."""
+
+import ddt
+from nova.tests.functional.api import client
+
+from compute_hyperv.sim import vm as sim_vm
+from tests.functional import base
+
+
+class DisksTest(base.TestCase):
+    """B1, B2: what an instance boots from and what it has beside it."""
+
+    def test_iso_boots_from_dvd_with_a_blank_root_disk(self):
+        image_id = self.glance.add_iso()
+
+        server = self.boot(image_id, flavor_id=self.flavor(disk_gib=2))
+
+        drives = self.vm(server).drives
+        dvd, = [drive for drive in drives if drive.is_dvd]
+        root, = [drive for drive in drives if not drive.is_dvd]
+        self.assertTrue(dvd.name.endswith('.iso'))
+        with self.open_disk(root.path) as disk:
+            self.assertEqual(2 << 30, disk.size_bytes)
+            self.assertEqual(bytes(4096), disk.read(0, 4096))
+
+    def test_several_ephemeral_disks_and_swap_have_their_sizes(self):
+        image_id = self.glance.add_disk()
+        server = self.boot(
+            image_id, flavor_id=self.flavor(ephemeral_gib=3, swap_mib=1024),
+            block_device_mapping_v2=[
+                {'source_type': 'image', 'destination_type': 'local',
+                 'uuid': image_id, 'boot_index': 0,
+                 'delete_on_termination': True},
+                self._local(size_gib=1), self._local(size_gib=2),
+                self._local(size_gib=1, guest_format='swap')])
+
+        sizes = [self.disk_size(drive.path)
+                 for drive in self.vm(server).drives]
+        self.assertEqual([1 << 30, 1 << 30, 1 << 30, 2 << 30], sorted(sizes))
+
+    @staticmethod
+    def _local(size_gib, guest_format=None):
+        return {'source_type': 'blank', 'destination_type': 'local',
+                'volume_size': size_gib, 'boot_index': -1,
+                'delete_on_termination': True,
+                **({'guest_format': guest_format} if guest_format else {})}
+
+    def test_flavors_swap_and_ephemeral_disks_are_made(self):
+        server = self.boot(
+            flavor_id=self.flavor(ephemeral_gib=3, swap_mib=512))
+
+        sizes = {drive.name: self.disk_size(drive.path)
+                 for drive in self.vm(server).drives}
+        self.assertEqual(
+            {'root.vhdx': 1 << 30, 'eph0.vhdx': 3 << 30,
+             'swap.vhdx': 512 << 20}, sizes)
+
+    def test_copies_are_independent_of_the_cache(self):
+        self.flags(use_cow_images=False)
+        self.restart_compute('HV1')
+        image_id = self.glance.add_disk('vhdx')
+
+        server = self.boot(image_id)
+
+        root = self.vm(server).drive('root.vhdx')
+        with self.open_disk(root.path) as disk:
+            self.assertNotEqual('differencing', disk.kind)
+        self.assert_disk_begins_like_image(root.path, image_id, disk_gib=1)
+
+    def test_cow_root_disk_is_a_child_of_the_cached_image(self):
+        image_id = self.glance.add_disk('vhdx')
+
+        server = self.boot(image_id)
+
+        root = self.vm(server).drive('root.vhdx')
+        with self.open_disk(root.path) as disk:
+            self.assertEqual('differencing', disk.kind)
+            self.assertIn('_base', disk.parent_path)
+
+
+@ddt.ddt
+class DestroyTest(base.TestCase):
+    """B5: deletion ends in nothing, whatever it finds."""
+
+    def _delete(self, server):
+        self._delete_server(server)
+        self.assertEqual([], self.view().vm_names)
+        self.fabric.assert_clean()
+
+    @ddt.data(sim_vm.RUNNING, sim_vm.OFF, sim_vm.PAUSED, sim_vm.SAVED)
+    def test_server_is_deleted_in_state(self, state):
+        server = self.boot(networks='auto')
+        self.view().request_state(self.vm(server), state)
+
+        self._delete(server)
+
+    def test_server_without_a_vm_is_deleted(self):
+        server = self.boot(networks='auto')
+        self.view().destroy_vm(self.vm(server))
+
+        self._delete(server)
+
+    def test_file_that_somebody_holds_for_a_moment_is_deleted(self):
+        server = self.boot()
+        root = self.vm(server).drive('root.vhdx')
+        self.view().request_state(self.vm(server), sim_vm.OFF)
+        handle = self.host.storage.hold(root.path, owner='a backup program')
+        self.addCleanup(handle.close)
+
+        self.api.delete_server(server['id'])
+        self.until(lambda: not self.view().vm_names, 'the VM is gone')
+        handle.close()
+
+        self._wait_until_deleted(server)
+        self.fabric.assert_clean()
+
+
+class PowerTest(base.TestCase):
+    """B6."""
+
+    def test_stop_asks_the_guest_and_start_boots_it_again(self):
+        server = self.boot()
+
+        self._stop_server(server)
+        self.assertEqual('off', self.vm(server).state)
+        self._start_server(server)
+
+        self.assertEqual('running', self.vm(server).state)
+
+    def test_soft_reboot_restarts_the_guest(self):
+        server = self.boot()
+        before = self.vm(server).boot
+
+        self._reboot_server(server)
+
+        self.assertEqual('running', self.vm(server).state)
+        self.assertNotEqual(before, self.vm(server).boot)
+
+    def test_hard_reboot_restarts_the_vm(self):
+        server = self.boot()
+        before = self.vm(server).boot
+
+        self._reboot_server(server, hard=True)
+
+        self.assertEqual('running', self.vm(server).state)
+        self.assertNotEqual(before, self.vm(server).boot)
+
+    def test_hard_reboot_starts_a_server_that_is_off(self):
+        server = self.boot()
+        self._stop_server(server)
+
+        self._reboot_server(server, hard=True)
+
+        self.assertEqual('running', self.vm(server).state)
+
+    def test_pause_and_unpause(self):
+        server = self.boot()
+
+        self.api.post_server_action(server['id'], {'pause': {}})
+        self._wait_for_state_change(server, 'PAUSED')
+        self.assertEqual('paused', self.vm(server).state)
+        self.api.post_server_action(server['id'], {'unpause': {}})
+
+        self._wait_for_state_change(server, 'ACTIVE')
+        self.assertEqual('running', self.vm(server).state)
+
+    def test_suspend_and_resume(self):
+        server = self.boot()
+
+        self._suspend_server(server)
+        self.assertEqual('saved', self.vm(server).state)
+        self._resume_server(server)
+
+        self.assertEqual('running', self.vm(server).state)
+
+
+class PlugTest(base.TestCase):
+    """B3: the wait for Neutron."""
+
+    NEUTRON = {'active': False, 'plug_timeout_s': 1}
+
+    def test_server_fails_clean_when_its_port_never_comes_up(self):
+        server = self.boot(networks='auto', state='ERROR')
+
+        self.assertEqual([], self.view().vm_names)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+
+class PlugNotFatalTest(base.TestCase):
+
+    NEUTRON = {'active': False, 'plug_timeout_s': 1}
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(vif_plugging_is_fatal=False)
+
+    def test_server_starts_anyway_if_told_so(self):
+        server = self.boot(networks='auto')
+
+        self.assertEqual('running', self.vm(server).state)
+
+
+class IdentityTest(base.TestCase):
+    """B14, B15: how the VM and its guest know what they are."""
+
+    def test_vm_names_its_instance_and_the_guest_its_cloud(self):
+        server = self.boot()
+
+        vm = self.vm(server)
+        self.assertIn(server['id'], vm.notes)
+        self.assertEqual('OpenStack Nova', vm.settings['ChassisAssetTag'])
+
+    def test_vm_of_that_name_that_is_not_ours_is_left_alone(self):
+        server = self.boot()
+        name = server['OS-EXT-SRV-ATTR:instance_name']
+        number = int(name.rpartition('-')[2], 16)
+        foreign = f'instance-{number + 1:08x}'
+        self.view().create_vm(foreign)
+
+        self.boot(state='ERROR')
+
+        self.assertIn(foreign, self.view().vm_names)
+
+    def test_unknown_server_is_not_found(self):
+        self.assertRaises(client.OpenStackApiNotFoundException,
+                          self.api.get_server, base.UNKNOWN_ID)
