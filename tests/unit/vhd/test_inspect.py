@@ -196,7 +196,7 @@ class QemuImgFilesTest(_Folder):
               (72, '>Q', 2, 'damaged'),           # corrupt
               (72, '>Q', 4, 'data-file'),
               (72, '>Q', 1 << 40, 'version'),     # a feature of the future
-              (104, '>I', 0x0537BE77, 'encrypted'),   # LUKS extension
+              (112, '>I', 0x0537BE77, 'encrypted'),   # LUKS extension
               (20, '>I', 40, 'block-size'),       # cluster_bits
               (24, '>Q', 65 << 40, 'size'),
               (40, '>Q', 1 << 50, 'truncated'))   # where the L1 table is
