@@ -14,6 +14,8 @@ from cloud import layout as layouts
 from cloud import progress
 
 _NAME = 'check1'
+#: the guests boot in a quarter of the demo's time
+_TIME_SCALE = 0.25
 
 
 class _Check:
@@ -22,25 +24,39 @@ class _Check:
     def __init__(self, cloud: clouds.Cloud, client: clients.Client) -> None:
         self._cloud = cloud
         self._client = client
+        self._boots = 0
 
     def steps(self) -> list[tuple[str, Callable[[], str]]]:
         """What is done, in order; each returns its remark."""
         return [
-            ('boot', self.boot), ('console log', self.console),
-            ('stop', self.stop), ('start', self.start),
+            ('boot', self.boot),
+            ('console log', self.console),
+            ('serial console', self.serial_console),
+            ('stop', self.stop),
+            ('start', self.start),
             ('reboot, soft', lambda: self.reboot('--soft')),
             ('reboot, hard', lambda: self.reboot('--hard')),
-            ('volume', self.volume), ('delete', self.delete),
-            ('fabric is clean', self.clean)]
+            ('volume', self.volume),
+            ('delete', self.delete),
+            ('clean fabric', self.clean)]
 
     def boot(self) -> str:
         self._client.create(_NAME)
         self._client.wait_for(_NAME, 'ACTIVE')
         server = self._client.server(_NAME)
-        return f'on {server["OS-EXT-SRV-ATTR:host"]}' if server else ''
+        host = server['OS-EXT-SRV-ATTR:host'] if server else ''
+        return f'{self._booted()}, on {host}'
 
     def console(self) -> str:
-        return f'{self._client.wait_for_console(_NAME)} lines'
+        shown = self._client.run('console', 'log', 'show', _NAME)
+        if 'login:' not in shown:
+            raise errors.DemoError('"openstack console log show" has no '
+                                   'login prompt.')
+        return f'{len(shown.splitlines())} lines'
+
+    def serial_console(self) -> str:
+        self._client.type_at_console(_NAME, 'who is there')
+        return 'what is typed comes back'
 
     def stop(self) -> str:
         self._client.run('server', 'stop', _NAME)
@@ -50,12 +66,18 @@ class _Check:
     def start(self) -> str:
         self._client.run('server', 'start', _NAME)
         self._client.wait_for(_NAME, 'ACTIVE')
-        return 'ACTIVE'
+        return self._booted()
 
     def reboot(self, kind: str) -> str:
         self._client.run('server', 'reboot', kind, _NAME)
         self._client.wait_for(_NAME, 'ACTIVE')
-        return 'ACTIVE'
+        return self._booted()
+
+    def _booted(self) -> str:
+        """Wait for one more login prompt; the log survives reboots."""
+        self._boots += 1
+        self._client.wait_for_login(_NAME, self._boots)
+        return f'ACTIVE, login prompt {self._boots}'
 
     def volume(self) -> str:
         self._client.run('volume', 'create', '--size', '1', _NAME)
@@ -81,7 +103,7 @@ def run(layout: layouts.Layout, show: progress.Progress,
 
     :returns: the exit code.
     """
-    cloud = clouds.Cloud(layout, show)
+    cloud = clouds.Cloud(layout, show, _TIME_SCALE)
     with cloud.locked():
         cloud.clean()
         try:

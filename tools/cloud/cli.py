@@ -48,6 +48,10 @@ def main(argv: Sequence[str]) -> int:
         show.close()
         _explain(exc)
         return 1
+    except OSError as exc:      # a folder that cannot be written, a full disk
+        show.close()
+        _explain(errors.DemoError(str(exc)))
+        return 1
     except KeyboardInterrupt:
         show.close()
         print('\nInterrupted. "tools/demo down" ends what still runs.',
@@ -101,6 +105,9 @@ def _boot_command(args: argparse.Namespace, show: progress.Progress) -> int:
         raise errors.DemoError('Which name shall the new server have?')
     cloud = _cloud(args, show)
     settings = cloud.settings()
+    if not cloud.is_up():
+        raise errors.DemoError('The cloud does not run: "tools/demo up" '
+                               'first.')
     client = clients.Client(cloud.layout, settings, show)
     _boot(cloud, client, show, args.name, args.host)
     return 0
@@ -120,9 +127,8 @@ def _boot(cloud: clouds.Cloud, client: clients.Client,
         client.wait_for(name, 'ACTIVE')
         server = client.server(name)
         step.note = f'on {server["OS-EXT-SRV-ATTR:host"]}' if server else ''
-    with show.step(f'{name} writes to its console') as step:
-        lines = client.wait_for_console(name)
-        step.note = f'{lines} lines'
+    with show.step(f'{name} shows its login prompt') as step:
+        step.note = f'{client.wait_for_login(name)} lines of console log'
     status.show_server(cloud, client, show, name)
 
 

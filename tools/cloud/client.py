@@ -14,6 +14,7 @@ from cloud import errors
 from cloud import layout as layouts
 from cloud import processes
 from cloud import progress
+from cloud import websocket
 
 SERVER_TIMEOUT_S = 120
 CONSOLE_TIMEOUT_S = 60
@@ -95,25 +96,42 @@ class Client:
         processes.until(lambda: self.server(name) is None, SERVER_TIMEOUT_S,
                         f'{name} is deleted', _POLL_S)
 
-    def wait_for_console(self, name: str) -> int:
-        """Wait until a server's console log holds something.
+    def console(self, name: str) -> list[str]:
+        """The lines of a server's console log."""
+        answer = self._act(name, {'os-getConsoleOutput': {}})
+        return list(answer['output'].splitlines())
 
-        :returns: how many lines it has.
+    def wait_for_login(self, name: str, times: int = 1) -> int:
+        """Wait until a server's console log shows a prompt.
+
+        :param times: how many of them, one for each boot.
+        :returns: how many lines the log has.
         """
-        lines: list[str] = []
+        def logins() -> int:
+            return sum('login:' in line for line in self.console(name))
 
-        def written() -> bool:
-            server = self.server(name)
-            if server is None:
-                raise errors.DemoError(f'Server {name} is gone.')
-            answer = self.api.post('nova', f'/servers/{server["id"]}/action',
-                                   {'os-getConsoleOutput': {}})
-            lines[:] = answer['output'].splitlines()
-            return any(line.strip() for line in lines)
+        processes.until(lambda: logins() >= times, CONSOLE_TIMEOUT_S,
+                        f'{name} shows its login prompt', _POLL_S)
+        return len(self.console(name))
 
-        processes.until(written, CONSOLE_TIMEOUT_S,
-                        f'{name} writes to its console', _POLL_S)
-        return len(lines)
+    def type_at_console(self, name: str, text: str) -> None:
+        """Type at a server's serial console and wait for the echo.
+
+        :raises DemoError: nothing comes back.
+        """
+        answer = self._act(name, {'os-getSerialConsole': {'type': 'serial'}})
+        with websocket.WebSocket(answer['console']['url'],
+                                 CONSOLE_TIMEOUT_S) as console:
+            console.send(text.encode() + b'\r')
+            console.read_until(text.encode())
+
+    def _act(self, name: str, action: dict[str, Any]) -> dict[str, Any]:
+        server = self.server(name)
+        if server is None:
+            raise errors.DemoError(f'Server {name} is gone.')
+        answer: dict[str, Any] = self.api.post(
+            'nova', f'/servers/{server["id"]}/action', action)
+        return answer
 
     def wait_for_volume(self, name: str, status: str | None) -> None:
         """Wait until a volume has a status; ``None``: it is gone."""

@@ -16,6 +16,7 @@ from cloud import content
 from cloud import errors
 from cloud import layout as layouts
 from cloud import packages
+from cloud import preflight
 from cloud import processes
 from cloud import progress
 from cloud import schemas
@@ -36,13 +37,18 @@ _MAPPING_TIMEOUT_S = 60
 
 
 class Cloud:
-    """The cloud of one folder."""
+    """The cloud of one folder.
 
-    def __init__(self, layout: layouts.Layout,
-                 show: progress.Progress) -> None:
+    :param time_scale: what the simulated guests' boot times and the like
+        are multiplied with.
+    """
+
+    def __init__(self, layout: layouts.Layout, show: progress.Progress,
+                 time_scale: float = 1.0) -> None:
         self.layout = layout
         self.procs = processes.Processes(layout)
-        self.simulator = simulator.Simulator(layout, self.procs)
+        self.simulator = simulator.Simulator(layout, self.procs,
+                                             time_scale)
         self._show = show
 
     @contextlib.contextmanager
@@ -78,6 +84,9 @@ class Cloud:
         """Bring up what does not run; everything that exists is kept."""
         packages.ask_for_root()
         self.layout.make_dirs()
+        preflight.check_disk(self.layout)
+        if (warning := preflight.memory_warning()):
+            self._show.say(warning)
         (self.layout.data_dir / 'home').mkdir(exist_ok=True)
         settings = layouts.settle(self.layout, first_port)
         self._show.title('Packages')

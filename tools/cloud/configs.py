@@ -154,7 +154,9 @@ class Configs:
         return {
             'DEFAULT': {
                 **self._bus('nova'), 'host': 'ctl', 'my_ip': '127.0.0.1',
-                'force_config_drive': 'true'},
+                'force_config_drive': 'true',
+                # A stopped demo is to its instances a host that reboots.
+                'resume_guests_state_on_host_boot': 'true'},
             **self._common('nova'),
             'wsgi': {'api_paste_config': self._paste('nova/api-paste.ini')},
             'service_user': self._service_user('nova'),

@@ -208,8 +208,8 @@ def _log_of(layout: layouts.Layout, name: str,
 def _finish(layout: layouts.Layout, command: Sequence[str],
             stdout: IO[bytes], stderr: IO[bytes], timeout_s: float,
             env: dict[str, str] | None) -> None:
-    name = pathlib.Path(command[0]).name
     path = pathlib.Path(stderr.name)
+    name = path.stem
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,

@@ -19,9 +19,10 @@ class Simulator:
     """Starts and asks the fabric server of one cloud."""
 
     def __init__(self, layout: layouts.Layout,
-                 procs: processes.Processes) -> None:
+                 procs: processes.Processes, time_scale: float) -> None:
         self._layout = layout
         self._procs = procs
+        self._time_scale = time_scale
 
     @property
     def socket_path(self) -> pathlib.Path:
@@ -37,6 +38,7 @@ class Simulator:
         description = self._layout.etc_dir / 'fabric.yaml'
         description.write_text(json.dumps({
             'root': str(self._layout.fabric_dir), 'clock': 'real',
+            'scale': self._time_scale,
             'hosts': [{'name': node, **_HOST} for node in layouts.NODES]},
             indent=1))
         self._procs.start('hyperv-sim', [
