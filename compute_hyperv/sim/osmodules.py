@@ -27,6 +27,7 @@ from . import winerror
 from . import winpath
 from .files import Files
 from .files import open_file
+from .files import os_errors
 
 __all__ = ('Files', 'modules')
 
@@ -60,6 +61,8 @@ def modules(port: Any) -> Dict[str, Any]:
         'os': os_module, 'os.path': path,
         'shutil': _shutil_module(files, os_module),
         'tempfile': _tempfile_module(files),
+        'oslo_concurrency.processutils': _Proxy(
+            'oslo_concurrency.processutils', execute=_execute(port)),
         'oslo_utils.fileutils': _fileutils_module(os_module),
         # pathutils takes open() from there, exceptions WindowsError.
         'six.moves.builtins': _Proxy('builtins', open=opener,
@@ -259,8 +262,49 @@ def _tempfile_module(files: Files) -> types.ModuleType:
         files.make_dir(path)
         return path
 
+    def open_file_named(mode: str = 'w+b', suffix: Optional[str] = None,
+                        prefix: Optional[str] = None,
+                        dir: Optional[str] = None) -> Any:
+        # On Windows tempfile.TemporaryFile is NamedTemporaryFile.
+        return _NamedFile(files, free_name(suffix, prefix, dir), mode)
+
     return _Proxy('tempfile', mkstemp=make_file, mkdtemp=make_folder,
-                  gettempdir=lambda: TEMP_DIR)
+                  gettempdir=lambda: TEMP_DIR, TemporaryFile=open_file_named,
+                  NamedTemporaryFile=open_file_named)
+
+
+class _NamedFile:
+    """A temporary file with a name, which goes when it is closed."""
+
+    def __init__(self, files: Files, path: str, mode: str) -> None:
+        self.name = path
+        self._files = files
+        self._file: Any = files.open(path, mode.replace('w', 'x'))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> '_NamedFile':
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close and remove the file; again is harmless."""
+        if not self._file.closed:
+            self._file.close()
+            self._files.remove(self.name)
+
+
+def _execute(port: Any) -> Callable[..., Tuple[str, str]]:
+    """oslo's processutils.execute for the programs that a host has."""
+    def execute(*command: str, **options: Any) -> Tuple[str, str]:
+        program = ntpath.basename(command[0]).lower().partition('.')[0]
+        with os_errors(command[0]):
+            return str(port.call('program.' + program,
+                                 arguments=list(command[1:]))), ''
+    return execute
 
 
 def _fileutils_module(os_module: Any) -> types.ModuleType:

@@ -26,6 +26,8 @@ from .winerror import WinError
 BUFFER_BYTES = 1 << 20
 #: An opened pipe whose client never connects is free again (seconds).
 RESERVED_S = 10.0
+#: Sent to a client once what the guest writes will reach it.
+WELCOME = b'+'
 _CHUNK_BYTES = 65536
 _TICKET_BYTES = 16
 
@@ -105,6 +107,11 @@ class Pipe:
             self.ticket = b''
             self._reserved_until_s = 0.0
             self._socket = sock
+            try:
+                sock.send(WELCOME)
+            except OSError:
+                self._drop()
+                return
             self._watch()
         if self._on_client is not None:
             self._on_client()

@@ -26,7 +26,7 @@ Kind = typing.Union[None, str, typing.Callable[[Args], str]]
 H = typing.TypeVar('H', bound=typing.Callable[..., typing.Any])
 
 #: Modules of this package whose import registers operations.
-HANDLERS = ('wmi.ops', 'file_ops', 'copy_ops', 'disk_ops', 'pipe_ops')
+HANDLERS = ('wmi.ops', 'file_ops', 'copy_ops', 'acls', 'disk_ops', 'pipe_ops')
 
 
 class Port(typing.Protocol):

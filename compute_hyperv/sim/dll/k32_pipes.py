@@ -72,6 +72,8 @@ class PipeEnd(Waitable):
             with pipes.short_address(opened['address']) as address:
                 sock.connect(address)
             sock.sendall(opened['ticket'].encode('ascii'))
+            if sock.recv(1) != pipes.WELCOME:
+                raise ConnectionResetError
         except OSError as error:
             sock.close()
             raise WinError(winerror.FILE_NOT_FOUND, path) from error
