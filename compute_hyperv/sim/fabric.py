@@ -87,6 +87,8 @@ class Fabric:
     :ivar lock: native and re-entrant; held while a provider works and
         while timers run.  Never log, sleep or wait while holding it.
     :ivar not_simulated: texts of what was asked and is not simulated.
+    :ivar changes: how often an object of WMI was made, changed, deleted.
+    :ivar server: the Server while this fabric is served.
     """
 
     def __init__(self, root_dir: str, hosts: typing.Iterable[
@@ -102,6 +104,8 @@ class Fabric:
         self.faults = faults.Faults()
         self.prompt_events = prompt_events
         self.not_simulated: typing.List[str] = []
+        self.changes = 0
+        self.server: typing.Any = None
         self.shares = storage.Shares(self.root_dir)
         self._cut: typing.Set[typing.FrozenSet[str]] = set()
         self._closers: typing.List[typing.Callable[[], object]] = []
@@ -198,6 +202,7 @@ class Fabric:
         """Stop threads and subscriptions, close sockets; idempotent."""
         for host in self.hosts.values():
             host.close_watches()
+            host.pipes.close()
         closers, self._closers = self._closers, []
         for function in reversed(closers):
             function()

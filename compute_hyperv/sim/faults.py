@@ -44,8 +44,9 @@ class Recorder:
     def __init__(self) -> None:
         self._lock = native.Lock()
         self._counts: typing.Dict[str, typing.Counter[str]] = {}
-        self._trace: typing.Deque[Call] = collections.deque(
-            maxlen=_TRACE_KEPT)
+        self._trace: typing.Deque[typing.Tuple[int, Call]] = (
+            collections.deque(maxlen=_TRACE_KEPT))
+        self._number = 0
         self._listeners: typing.List[typing.List[Call]] = []
 
     def note(self, host: str, kind: str, label: str) -> None:
@@ -53,7 +54,8 @@ class Recorder:
         with self._lock:
             self._counts.setdefault(
                 host, collections.Counter())[kind] += 1
-            self._trace.append(call)
+            self._number += 1
+            self._trace.append((self._number, call))
             for listener in self._listeners:
                 listener.append(call)
 
@@ -71,8 +73,18 @@ class Recorder:
               ) -> typing.List[Call]:
         """The last calls (at most 20,000), oldest first."""
         with self._lock:
-            return [call for call in self._trace
+            return [call for _number, call in self._trace
                     if host is None or call.host == host]
+
+    def since(self, number: int, host: typing.Optional[str] = None
+              ) -> typing.List[typing.Tuple[int, str, str, str]]:
+        """Calls after the one with that number: number, host, kind, label.
+
+        Numbers start at 1 and never start again.
+        """
+        with self._lock:
+            return [(one, *call) for one, call in self._trace
+                    if one > number and (host is None or call.host == host)]
 
     @contextlib.contextmanager
     def recording(self) -> typing.Iterator[typing.List[Call]]:

@@ -155,6 +155,35 @@ class Host:
             errors.fail(errors.RPC_S_SERVER_UNAVAILABLE)
         return found
 
+    # -- power -------------------------------------------------------------
+
+    def power_off(self) -> None:
+        """Cut the power: VMs die, processes on the host too; idempotent."""
+        with self.fabric.lock:
+            if not self.powered:
+                return
+            self.powered = False
+            for part in (self.vms, self.vdisks, self.pipes, self.storage):
+                part.power_cut()
+        for number in list(self._watches):
+            self.drop_watch(number)
+        if self.fabric.server is not None:
+            self.fabric.server.kill_clients(self)
+
+    def power_on(self) -> None:
+        """Boot the machine; VMs start that are set to; idempotent."""
+        with self.fabric.lock:
+            if not self.powered:
+                self.powered = True
+                self.restore()
+
+    def restore(self) -> None:
+        """Have the providers do what a boot of the host does."""
+        for provider in wmi.providers():
+            function = getattr(provider, 'restore', None)
+            if function is not None:
+                function(self)
+
     def check_power(self) -> None:
         """Refuse calls of clients while the machine is off."""
         if not self.powered:

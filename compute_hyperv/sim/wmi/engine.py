@@ -19,6 +19,9 @@ from . import index
 from . import objectpath
 from . import values
 from . import watch
+from .objects import Embedded
+from .objects import Record
+from .objects import wire
 from .registry import Call
 from .registry import computed
 from .registry import find_computed
@@ -32,110 +35,10 @@ if typing.TYPE_CHECKING:
     from .. import host as host_module
 
 __all__ = ('Call', 'Embedded', 'NotSimulated', 'Record', 'Store',
-           'computed', 'fail', 'method', 'on_delete', 'on_put', 'x_wmi')
+           'computed', 'fail', 'method', 'on_delete', 'on_put', 'wire',
+           'x_wmi')
 
 Props = typing.Dict[str, typing.Any]
-
-
-def _value(cls: ClassDef, props: Props, name: str) -> typing.Any:
-    """A property; None when null, also where this version has it not.
-
-    :raises KeyError: no version of Windows has such a property.
-    """
-    try:
-        return props[name]
-    except KeyError:
-        if name in cls.props or name in cls.gated:
-            return None
-        raise
-
-
-class Embedded:
-    """An instance without identity: in or out of methods, or in text.
-
-    :ivar cls: ClassDef; ``props``: canonical name -> kept value.
-    """
-
-    __slots__ = ('cls', 'props')
-
-    def __init__(self, cls: ClassDef, props: Props) -> None:
-        self.cls = cls
-        self.props = props
-
-    def __getitem__(self, name: str) -> typing.Any:
-        return _value(self.cls, self.props, name)
-
-    def get(self, name: str, default: typing.Any = None) -> typing.Any:
-        return self.props.get(name, default)
-
-    def wire(self) -> Props:
-        """Itself for the other side of the port."""
-        return wire(self.cls, '', self.props)
-
-    def text(self) -> str:
-        """What ``GetText_`` gives: CIM-XML."""
-        return cimxml.dump(self.cls, self.props)
-
-
-class Record:
-    """An object of the repository.
-
-    :ivar path: canonical object path; '' for a class without keys.
-    :ivar serial: order of creation.
-    """
-
-    __slots__ = ('store', 'cls', 'props', 'path', 'serial')
-
-    def __init__(self, store: 'Store', cls: ClassDef, props: Props,
-                 path: str, serial: int) -> None:
-        self.store = store
-        self.cls = cls
-        self.props = props
-        self.path = path
-        self.serial = serial
-
-    def __getitem__(self, name: str) -> typing.Any:
-        return _value(self.cls, self.props, name)
-
-    def get(self, name: str, default: typing.Any = None) -> typing.Any:
-        return self.props.get(name, default)
-
-    def __repr__(self) -> str:
-        return f'<Record {self.path or self.cls.name}>'
-
-    def view(self, wanted: typing.Optional[typing.AbstractSet[str]] = None
-             ) -> Props:
-        """Its properties with the computed ones among *wanted*."""
-        functions = self.store.computed(self.cls)
-        if not functions:
-            return self.props
-        view = dict(self.props)
-        for names, function in functions:
-            if wanted is None or names & wanted:
-                view.update(self.store.convert(
-                    self.cls, function(self.store.host, self)))
-        return view
-
-    def wire(self) -> Props:
-        """Itself, with its identity, for the other side of the port."""
-        return wire(self.cls, self.path, self.view())
-
-    def text(self) -> str:
-        """What ``GetText_`` gives: CIM-XML."""
-        return cimxml.dump(self.cls, self.view())
-
-
-def wire(cls: ClassDef, path: str, props: Props) -> Props:
-    """An instance in the form that crosses the port."""
-    if cls.embedded:
-        props = dict(props)
-        for name in cls.embedded:
-            value = props.get(name)
-            if isinstance(value, tuple):
-                props[name] = [one.wire() for one in value]
-            elif value is not None:
-                props[name] = value.wire()
-    return {'class': cls.name, 'path': path, 'props': props}
 
 
 class Store:
@@ -238,6 +141,7 @@ class Store:
                 self._paths[path.lower()] = rec
             self._index.add(cls.low, rec.serial, rec,
                             index.terms(kept, cls.references))
+            self.host.fabric.changes += 1
             self.watches.changed(rec, None, kept)
         return rec
 
@@ -267,6 +171,7 @@ class Store:
             rec.props = new
             self._index.add(rec.cls.low, rec.serial, rec,
                             index.terms(new, references))
+            self.host.fabric.changes += 1
             self.watches.changed(rec, old, new)
 
     def delete(self, rec: Record) -> None:
@@ -279,6 +184,7 @@ class Store:
             self._index.discard(
                 rec.cls.low, rec.serial,
                 index.terms(rec.props, rec.cls.references))
+            self.host.fabric.changes += 1
             self.watches.changed(rec, rec.props, None)
 
     # -- look-ups ----------------------------------------------------------

@@ -158,12 +158,16 @@ class Namespace:
                  build: int) -> None:
         self.name = name
         self._build = build
-        self._raw = {key.lower(): (key, row) for key, row in raw.items()
-                     if _there(row[3], build)}
+        # A class may be there while its superclass came later: members
+        # are inherited through it all the same.
+        self._raw = {key.lower(): (key, row) for key, row in raw.items()}
+        self._there = frozenset(
+            low for low, (_key, row) in self._raw.items()
+            if _there(row[3], build))
         self._classes: typing.Dict[str, ClassDef] = {}
         self._subs: typing.Dict[str, typing.List[str]] = {}
         for low in self._raw:
-            for one in self._line(low):
+            for one in self._line(low) if low in self._there else ():
                 self._subs.setdefault(one, []).append(low)
 
     def _line(self, low: str) -> typing.List[str]:
@@ -176,13 +180,14 @@ class Namespace:
 
     def names(self) -> typing.List[str]:
         """Canonical names of all classes."""
-        return [name for name, _row in self._raw.values()]
+        return [self._raw[low][0] for low in self._raw
+                if low in self._there]
 
     def find(self, name: str) -> typing.Optional[ClassDef]:
         """The class *name*, or None."""
         low = name.lower()
         found = self._classes.get(low)
-        if found is None and low in self._raw:
+        if found is None and low in self._there:
             found = self._classes[low] = self._build_class(low)
         return found
 

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an administrator does, as calls that a server takes.
+
+These stand for Hyper-V Manager, the power button and the person who breaks
+things for a test; they are neither recorded nor struck by faults.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from . import views
+from . import vm as vm_module
+from .fabric import Fabric
+from .host import Host
+from .host import V2
+from .wmi import ops
+
+Args = typing.Dict[str, typing.Any]
+Action = typing.Callable[..., typing.Any]
+_actions: typing.Dict[str, Action] = {}
+A = typing.TypeVar('A', bound=Action)
+
+#: RequestedState of Msvm_ComputerSystem.RequestStateChange.
+STATES = {'start': 2, 'off': 3, 'save': 6, 'pause': 9, 'reset': 11}
+_DONE = (0, 4096)
+
+
+class Refused(ValueError):
+    """Hyper-V, or the simulator, refused what was asked."""
+
+
+def action(name: str) -> typing.Callable[[A], A]:
+    """Register ``f(fabric, **args)`` as ``admin.name``."""
+    def register(function: A) -> A:
+        _actions['admin.' + name] = function
+        return function
+    return register
+
+
+def perform(fabric: Fabric, name: str, args: Args) -> typing.Any:
+    """Do one action.
+
+    :raises ValueError: it was refused, or makes no sense.
+    :raises LookupError: no such VM, host or action.
+    """
+    found = _actions.get(name)
+    if found is None:
+        raise LookupError(f'no action {name}')
+    return found(fabric, **args)
+
+
+def _host(fabric: Fabric, name: str) -> Host:
+    found = fabric.find(name)
+    if found is None:
+        raise LookupError(f'no host {name}; there are '
+                          f'{", ".join(fabric.hosts)}')
+    return found
+
+
+@action('show')
+def show(fabric: Fabric, what: str, host: typing.Optional[str] = None,
+         name: typing.Optional[str] = None) -> typing.Any:
+    """Rows of a view (:mod:`.views`)."""
+    hosts = [_host(fabric, host)] if host else list(fabric.hosts.values())
+    if what == 'vm':
+        return views.vm(find_vm(fabric, name or '', host))
+    view = views.VIEWS.get(what)
+    if view is None:
+        raise LookupError(f'no view {what}')
+    with fabric.lock:
+        return view(hosts)
+
+
+def find_vm(fabric: Fabric, name: str, host: typing.Optional[str] = None
+            ) -> vm_module.Vm:
+    """The VM with this display name, GUID, or instance UUID in its notes.
+
+    :raises LookupError: none, or several.
+    """
+    hosts = [_host(fabric, host)] if host else fabric.hosts.values()
+    low = name.lower()
+    found = [vm for one in hosts for vm in one.vms
+             if low in (vm.name.lower(), vm.guid.lower()) or
+             low in [note.lower() for note in vm.settings['Notes'] or ()]]
+    if len(found) != 1:
+        raise LookupError(f'{len(found)} VMs are named {name}')
+    return found[0]
+
+
+def _invoke(vm: vm_module.Vm, cls: str, path: str, method: str,
+            **args: typing.Any) -> None:
+    out = ops.invoke(vm.host, '.', V2, cls, path, method, args)
+    code = out['ReturnValue']
+    if code not in _DONE:
+        raise Refused(f'{cls}.{method} of {vm.name} returned {code}')
+    job = out.get('Job')
+    record = vm.host.v2.by_path(job) if job else None
+    if record is not None and record['JobState'] == 10:
+        raise Refused(record['ErrorDescription'])
+
+
+@action('vm')
+def change_vm(fabric: Fabric, name: str, act: str,
+              host: typing.Optional[str] = None) -> str:
+    """Start, stop (ask the guest), turn off, pause, save, reset, delete.
+
+    :returns: the state it is in afterwards.
+    """
+    vm = find_vm(fabric, name, host)
+    store = vm.host.v2
+    if act == 'delete':
+        service = store.find('Msvm_VirtualSystemManagementService')[0]
+        _invoke(vm, service.cls.name, service.path, 'DestroySystem',
+                AffectedSystem=vm.system.path)
+        return 'deleted'
+    if act == 'stop':
+        component = store.find_one(
+            'Msvm_ShutdownComponent', SystemName=vm.guid)
+        if component is None:
+            raise Refused(f'{vm.name} is not running')
+        _invoke(vm, component.cls.name, component.path, 'InitiateShutdown',
+                Force=False, Reason='asked by hyperv-sim')
+    elif act in STATES:
+        _invoke(vm, vm.system.cls.name, vm.system.path,
+                'RequestStateChange', RequestedState=STATES[act])
+    else:
+        raise LookupError(f'no action {act}')
+    return vm_module.state_name(vm.state)
+
+
+@action('host')
+def change_host(fabric: Fabric, name: str, act: str) -> str:
+    """Power of a host: on, off, reboot."""
+    host = _host(fabric, name)
+    if act not in ('on', 'off', 'reboot'):
+        raise LookupError(f'no action {act}')
+    if act != 'on':
+        host.power_off()
+    if act != 'off':
+        host.power_on()
+    return 'on' if host.powered else 'off'
+
+
+@action('network')
+def change_network(fabric: Fabric, one: str, other: str, act: str) -> None:
+    """Cut or mend the network between two hosts."""
+    names = _host(fabric, one).name, _host(fabric, other).name
+    (fabric.cut if act == 'cut' else fabric.mend)(*names)
+
+
+@action('fault.add')
+def add_fault(fabric: Fabric, **what: typing.Any) -> Args:
+    """Plan a fault; arguments as :class:`.faults.Fault`."""
+    if what.get('host'):
+        what['host'] = _host(fabric, what['host']).name
+    return dataclasses.asdict(fabric.faults.add(**what))
+
+
+@action('fault.latency')
+def set_latency(fabric: Fabric, kind: str, seconds: float) -> None:
+    """Make every call of a kind slower; 0 takes it back."""
+    if seconds:
+        fabric.faults.latency_s[kind] = seconds
+    else:
+        fabric.faults.latency_s.pop(kind, None)
+
+
+@action('fault.list')
+def list_faults(fabric: Fabric) -> Args:
+    """The plan."""
+    return {'latency_s': fabric.faults.latency_s,
+            'faults': [dict(dataclasses.asdict(one),
+                            effect=one.effect(one.kind or 'query'))
+                       for one in fabric.faults]}
+
+
+@action('fault.clear')
+def clear_faults(fabric: Fabric, number: typing.Optional[int] = None
+                 ) -> None:
+    """Drop one fault, or everything."""
+    if number is None:
+        fabric.faults.clear()
+    elif not fabric.faults.remove(number):
+        raise LookupError(f'no fault {number}')
+
+
+@action('trace')
+def trace(fabric: Fabric, host: typing.Optional[str] = None,
+          after: int = 0, last: int = 0) -> Args:
+    """Calls that reached the hosts.
+
+    :param after: number of the last call seen before; 0: from the oldest
+        that is kept.
+    :param last: only so many of them.
+    """
+    name = _host(fabric, host).name if host else None
+    calls = fabric.recorder.since(after, name)
+    if last:
+        calls = calls[-last:]
+    return {'calls': [list(one) for one in calls],
+            'counts': {one: dict(fabric.recorder.counts(one))
+                       for one in fabric.hosts
+                       if name in (None, one)}}
+
+
+@action('trace.reset')
+def reset_trace(fabric: Fabric) -> None:
+    """Forget the calls and counts so far."""
+    fabric.recorder.reset()
+
+
+@action('mark')
+def mark(fabric: Fabric) -> None:
+    """Take the files that are there now as belonging to the hosts."""
+    fabric.mark()
+
+
+@action('check')
+def check(fabric: Fabric) -> typing.List[str]:
+    """The clean check; no problems, no lines."""
+    return fabric.problems()
+
+
+@action('save')
+def save(fabric: Fabric) -> None:
+    """Write the state file now."""
+    if fabric.server is not None:
+        fabric.server.save()
+
+
+@action('stop')
+def stop(fabric: Fabric) -> None:
+    """End the server, orderly."""
+    fabric.server.ask_stop()

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``hyperv-sim``: serve a fabric, look at it, work on it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import typing
+
+from . import remote
+
+SOCKET_VARIABLE = 'HYPERV_SIM_SOCKET'
+Args = argparse.Namespace
+
+_EPILOG = """\
+examples:
+  hyperv-sim serve fabric.yaml --root /tmp/hv --socket /tmp/hv/socket
+  hyperv-sim exec --host HV1 -- nova-compute --config-file nova.conf
+  hyperv-sim show vms
+  hyperv-sim vm off instance-00000001      (Nova must notice)
+  hyperv-sim fault add --match '*.DefineSystem' --code 32768
+
+The socket is found by --socket or in $%s.
+""" % SOCKET_VARIABLE
+
+_FABRIC_HELP = """\
+Serve the hosts that FABRIC.yaml describes, until stopped (SIGTERM, Ctrl-C
+or "hyperv-sim stop").  The state is kept in ROOT/state.json: started again,
+the hosts come back as after a reboot, running machines off unless they are
+set to start.  Nothing listens on the network.
+
+FABRIC.yaml:
+  clock: real              # jobs and boots take time; or instant
+  scale: 1.0               # how long, compared with a fast real host
+  hosts:
+    - name: HV1
+      windows: 2022        # 2012R2, 2016, 2019, 2022, 2025
+      cpus: 8
+      memory_mib: 32768
+      numa_nodes: 1
+      volumes: {C: 200}    # GiB
+      switches: [external]
+"""
+
+_EXEC_HELP = """\
+Run a command of this Python environment as a process of a simulated host:
+os-win in it sees that host.  COMMAND is the name of an installed console
+script, such as nova-compute, or the path of a Python script.  It runs
+unmodified in this very process, and dies with the host ("host off").
+"""
+
+_FAULT_HELP = """\
+Plan a fault.  It strikes calls that fit --on, --kind and --match, from the
+NTH such call on, TIMES times.  A call's kind is query, method, get, ref (a
+reference parameter), connect, dll or file; its label is what "hyperv-sim
+trace" shows: the query, Class.Method, the object, or the function and path.
+Without an effect the call fails in the way of its kind.
+"""
+
+
+def _socket(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--socket', default=os.environ.get(SOCKET_VARIABLE),
+        help='where the fabric is served (default: $%s)' % SOCKET_VARIABLE)
+
+
+def _sub(commands: typing.Any, name: str, function: typing.Any,
+         summary: str, description: typing.Optional[str] = None
+         ) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=description or summary,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(function=function)
+    return parser
+
+
+def _add_serve(commands: typing.Any) -> None:
+    serve = _sub(commands, 'serve', _serve, 'serve simulated hosts',
+                 _FABRIC_HELP)
+    serve.add_argument('fabric', metavar='FABRIC.yaml')
+    serve.add_argument('--root', help='folder of disks and state '
+                       '(default: what the file says, else "fabric" '
+                       'beside it)')
+    serve.add_argument('--fresh', action='store_true',
+                       help='forget the saved state')
+    _socket(serve)
+    run = _sub(commands, 'exec', _exec,
+               'run nova-compute, or another command, on a host',
+               _EXEC_HELP)
+    run.add_argument('--host', required=True, help='name of the host')
+    run.add_argument('--wait', type=float, default=0, metavar='SECONDS',
+                     help='wait so long for the fabric to be served')
+    _socket(run)
+    run.add_argument('command', nargs=argparse.REMAINDER,
+                     metavar='-- COMMAND [ARGUMENT ...]')
+    _socket(_sub(commands, 'stop', _stop, 'end the server, orderly'))
+
+
+def _add_looking(commands: typing.Any) -> None:
+    show = _sub(commands, 'show', _show, 'what is on the hosts, as tables')
+    show.add_argument(
+        'view', nargs='?', default='hosts', choices=(
+            'hosts', 'vms', 'vm', 'disks', 'switches', 'jobs', 'sessions'))
+    show.add_argument('name', nargs='?', help='the machine, for "show vm": '
+                      'its name, id or instance UUID')
+    show.add_argument('--on', metavar='HOST', help='only this host')
+    show.add_argument('--json', action='store_true',
+                      help='for programs instead of people')
+    _socket(show)
+    trace = _sub(commands, 'trace', _trace,
+                 'the calls that os-win made of the hosts')
+    trace.add_argument('--on', metavar='HOST', help='only this host')
+    trace.add_argument('--last', type=int, default=40, metavar='N',
+                       help='how many (default: 40; 0: all that are kept)')
+    trace.add_argument('--follow', action='store_true',
+                       help='go on with the calls to come, until Ctrl-C')
+    trace.add_argument('--counts', action='store_true',
+                       help='only how many of each kind')
+    trace.add_argument('--reset', action='store_true',
+                       help='forget calls and counts so far')
+    _socket(trace)
+    check = _sub(commands, 'check', _check, 'the clean check', (
+        'Say what was left behind: machines, files that were not there at\n'
+        'the mark, open files, mounted disks, jobs, pipes; and calls that\n'
+        'could not be simulated.  Exit code 1 if there is any.'))
+    check.add_argument('--mark', action='store_true', help='take the files '
+                       'of now as belonging to the hosts')
+    _socket(check)
+
+
+def _add_acting(commands: typing.Any) -> None:
+    vm = _sub(commands, 'vm', _vm, 'what one does in Hyper-V Manager', (
+        'stop asks the guest to shut down, off cuts the power.'))
+    vm.add_argument('act', choices=('start', 'stop', 'off', 'pause', 'save',
+                                    'reset', 'delete'))
+    vm.add_argument('name', help='name, id or instance UUID')
+    vm.add_argument('--on', metavar='HOST', help='if the name is on several')
+    _socket(vm)
+    host = _sub(commands, 'host', _host, 'the power button of a host', (
+        'off also kills the processes that "exec" runs on the host.'))
+    host.add_argument('act', choices=('on', 'off', 'reboot'))
+    host.add_argument('name')
+    _socket(host)
+    network = _sub(commands, 'network', _network,
+                   'cut or mend the network between two hosts')
+    network.add_argument('act', choices=('cut', 'mend'))
+    network.add_argument('one')
+    network.add_argument('other')
+    _socket(network)
+
+
+def _number(text: str) -> int:
+    return int(text, 0)
+
+
+def _add_faults(commands: typing.Any) -> None:
+    fault = _sub(commands, 'fault', None, 'make calls fail, slow or deadly')
+    acts = fault.add_subparsers(metavar='ACT', required=True)
+    add = _sub(acts, 'add', _fault_add, 'plan a fault', _FAULT_HELP)
+    add.add_argument('--on', dest='host', metavar='HOST')
+    add.add_argument('--kind')
+    add.add_argument('--match', default='*', metavar='PATTERN',
+                     help='of the label, with * and ?; default: all')
+    add.add_argument('--nth', type=int, default=1, metavar='N')
+    add.add_argument('--times', type=int, default=1, metavar='N',
+                     help='how many calls; 0: all from the NTH on')
+    add.add_argument('--hresult', type=_number, metavar='0x80041001',
+                     help='fail with this WMI error')
+    add.add_argument('--code', type=_number, metavar='N',
+                     help='return code of a WMI method')
+    add.add_argument('--win32', type=_number, metavar='N',
+                     help='error of a DLL or file function, such as 32')
+    add.add_argument('--delay', type=float, default=0, dest='delay_s',
+                     metavar='S', help='slower by so many seconds')
+    add.add_argument('--hang', type=float, default=0, dest='hang_s',
+                     metavar='S', help='time out after so many seconds')
+    add.add_argument('--kill', action='store_true',
+                     help='kill the process that makes the call')
+    _socket(add)
+    _socket(_sub(acts, 'list', _fault_list, 'the plan'))
+    clear = _sub(acts, 'clear', _fault_clear, 'drop a fault, or all')
+    clear.add_argument('number', nargs='?', type=int)
+    _socket(clear)
+    slow = _sub(acts, 'latency', _latency, 'slow down all calls of a kind')
+    slow.add_argument('kind')
+    slow.add_argument('seconds', type=float, help='0: as fast as before')
+    _socket(slow)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(
+        prog='hyperv-sim', description='Simulated Hyper-V hosts below the '
+        'real os-win and nova-compute.', epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = found.add_subparsers(metavar='COMMAND', required=True)
+    _add_serve(commands)
+    _add_looking(commands)
+    _add_acting(commands)
+    _add_faults(commands)
+    return found
+
+
+# -- commands --------------------------------------------------------------
+
+def _call(args: Args, op: str, **what: typing.Any) -> typing.Any:
+    """Have the server do an administrator's act."""
+    if not args.socket:
+        raise SystemExit('hyperv-sim: give --socket or set $%s'
+                         % SOCKET_VARIABLE)
+    return remote.admin(args.socket, op, **what)
+
+
+def _serve(args: Args) -> int:
+    from . import serve
+    return serve.run(args.fabric, args.socket, args.root, args.fresh)
+
+
+def _exec(args: Args) -> int:
+    from . import run
+    command = args.command
+    if command[:1] == ['--']:
+        command = command[1:]
+    if not command or not args.socket:
+        raise SystemExit('hyperv-sim exec: no command, or no --socket')
+    return run.run(args.socket, args.host, command, args.wait)
+
+
+def _stop(args: Args) -> int:
+    _call(args, 'admin.stop')
+    return 0
+
+
+def _print(what: typing.Any) -> None:
+    from . import show
+    show.console().print(what)
+
+
+def _show(args: Args) -> int:
+    from . import show
+    rows = _call(args, 'admin.show', what=args.view, host=args.on,
+                 name=args.name)
+    if args.json:
+        import json
+        print(json.dumps(rows, indent=2))
+    elif args.view == 'vm':
+        _print(show.machine(rows))
+    else:
+        _print(show.table(args.view, rows))
+    return 0
+
+
+def _trace(args: Args) -> int:
+    import time
+    if args.reset:
+        _call(args, 'admin.trace.reset')
+        return 0
+    found = _call(args, 'admin.trace', host=args.on, last=args.last)
+    if args.counts:
+        for host, counts in found['counts'].items():
+            print(host, ' '.join(f'{kind}={count}' for kind, count
+                                 in sorted(counts.items())) or 'no calls')
+        return 0
+    after = 0
+    while True:
+        for number, host, kind, label in found['calls']:
+            print(f'{number:>7} {host:<8} {kind:<7} {label}', flush=True)
+            after = number
+        if not args.follow:
+            return 0
+        time.sleep(0.5)
+        found = _call(args, 'admin.trace', host=args.on, after=after)
+
+
+def _check(args: Args) -> int:
+    if args.mark:
+        _call(args, 'admin.mark')
+    problems = _call(args, 'admin.check')
+    for line in problems:
+        print(line)
+    print(f'{len(problems)} problems' if problems else 'clean')
+    return 1 if problems else 0
+
+
+def _vm(args: Args) -> int:
+    print(args.name, _call(args, 'admin.vm', name=args.name, act=args.act,
+                           host=args.on))
+    return 0
+
+
+def _host(args: Args) -> int:
+    print(args.name, _call(args, 'admin.host', name=args.name,
+                           act=args.act))
+    return 0
+
+
+def _network(args: Args) -> int:
+    _call(args, 'admin.network', one=args.one, other=args.other,
+          act=args.act)
+    return 0
+
+
+def _fault_add(args: Args) -> int:
+    fault = _call(args, 'admin.fault.add', **{
+        name: getattr(args, name) for name in (
+            'host', 'kind', 'match', 'nth', 'hresult', 'code', 'win32',
+            'delay_s', 'hang_s', 'kill')}, times=args.times or None)
+    print(f'fault {fault["number"]}')
+    return 0
+
+
+def _fault_list(args: Args) -> int:
+    from . import show
+    _print(show.faults(_call(args, 'admin.fault.list')))
+    return 0
+
+
+def _fault_clear(args: Args) -> int:
+    _call(args, 'admin.fault.clear', number=args.number)
+    return 0
+
+
+def _latency(args: Args) -> int:
+    _call(args, 'admin.fault.latency', kind=args.kind,
+          seconds=args.seconds)
+    return 0
+
+
+def main(argv: typing.Optional[typing.Sequence[str]] = None) -> int:
+    """Entry point; gives the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        code: int = args.function(args)
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    except (LookupError, ValueError, OSError) as exc:
+        print(f'hyperv-sim: {exc}', file=sys.stderr)
+        return 1
