@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import dataclasses
 import fnmatch
+import functools
 import typing
 
 if typing.TYPE_CHECKING:
@@ -93,10 +94,12 @@ class Behaviours:
 class Port(typing.Protocol):
     """A COM port that leads to a pipe."""
 
-    has_client: bool
+    @property
+    def has_client(self) -> bool:
+        """Whether somebody listens."""
 
-    def write(self, data: bytes) -> None:
-        """Send; lost when nobody listens."""
+    def write(self, data: bytes) -> int:
+        """Send, without waiting; lost when nobody listens."""
 
 
 class Guest:
@@ -132,7 +135,7 @@ class Guest:
             end = b'' if index + 1 == len(lines) else b'\r\n'
             text = line.format(name=self._vm.name).encode() + end
             self._later(boot_s * index / max(1, len(lines)),
-                        lambda text=text: self._say(text))
+                        functools.partial(self._say, text))
         self._later(boot_s, self._is_up)
 
     def pause(self) -> None:

@@ -82,6 +82,7 @@ class Job:
     job_type: int
     work: Callable[[], None]
     undo: Callable[[], None] | None
+    created: list[engine.Record]
     started_s: float
     duration_s: float
     timer: typing.Any = None
@@ -121,7 +122,15 @@ class Jobs:
     def problems(self) -> list[str]:
         """What a clean host does not have: jobs that still run."""
         return ['job %s still runs (%s)' % (
-            job.record['InstanceID'], job.record['Description']) for job in self._pending.values()]
+            job.record['InstanceID'], job.record['Description'])
+            for job in self._pending.values()]
+
+    def power_cut(self) -> None:
+        """Jobs end with the host that ran them."""
+        for job in self._pending.values():
+            if job.timer is not None:
+                job.timer.cancel()
+        self._pending.clear()
 
     # -- for the providers
     def start(self, store: engine.Store, work: Callable[[], None],
@@ -129,6 +138,7 @@ class Jobs:
               name: str = '', cls: str = 'Msvm_ConcreteJob',
               undo: Callable[[], None] | None = None,
               cancellable: bool = False,
+              created: list[engine.Record] | None = None,
               duration_s: float | None = None) -> dict[str, typing.Any]:
         """Run *work* as a job.
 
@@ -137,6 +147,7 @@ class Jobs:
             in state 10
         :param undo: called when the job fails or is killed
         :param affected: records linked by Msvm_AffectedJobElement
+        :param created: records that *work* appends; linked when it is done
         :param duration_s: seconds in real time; by default per type
         :returns: out parameters ``Job`` and ``ReturnValue`` (4096)
         """
@@ -148,6 +159,7 @@ class Jobs:
             store.add('Msvm_AffectedJobElement', AffectedElement=element,
                       AffectingElement=record)
         job = Job(record, job_type, work, undo,
+                  [] if created is None else created,
                   self._host.clock.monotonic(), delay_s)
         self._pending[record['InstanceID']] = job
         if job_type in self._held:
@@ -166,11 +178,6 @@ class Jobs:
         def work() -> None:
             raise failure
         return self.start(store, work, job_type, affected=affected)
-
-    def affect(self, job: engine.Record, element: engine.Record) -> None:
-        """Link an element that the work of *job* has created."""
-        self._host.v2.add('Msvm_AffectedJobElement', AffectedElement=element,
-                          AffectingElement=job)
 
     def kill(self, record: engine.Record, state: int) -> int:
         """End a running job from outside; a job's RequestStateChange."""
@@ -239,6 +246,9 @@ class Jobs:
         del self._pending[job.record['InstanceID']]
         store = self._host.v2
         record = job.record
+        for element in job.created:
+            store.add('Msvm_AffectedJobElement', AffectedElement=element,
+                      AffectingElement=record)
         clock = self._host.clock
         changes: dict[str, typing.Any] = {
             'JobState': state, 'OperationalStatus': (2,),
@@ -276,14 +286,14 @@ def request_state_change(call: engine.Call) -> int:
     wanted = call.args['RequestedState']
     if wanted not in (4, 5):
         return 1
-    return call.host.jobs.kill(call.target,
+    return call.host.jobs.kill(call.record,
                                TERMINATED if wanted == 4 else KILLED)
 
 
 @engine.method(V2, 'CIM_ConcreteJob', 'GetErrorEx')
 def get_error_ex(call: engine.Call) -> dict[str, typing.Any]:
     """The errors of a job, each as the text of one Msvm_Error."""
-    job = call.target
+    job = call.record
     if not job['ErrorCode']:
         return {'Errors': ()}
     error = call.store.embedded(

@@ -182,6 +182,8 @@ class Vm:
     def resources(self, cls: str, subtype: str | None = None
                   ) -> list[engine.Record]:
         """Its resources of a class (and subtype), in creation order."""
+        if self.host.v2.classes.find(cls) is None:
+            return []               # this version of Windows lacks it
         return [record for record in self.host.v2.under(
             self.instance_id, cls)
             if subtype is None or record['ResourceSubType'] == subtype]
@@ -232,6 +234,10 @@ class VMs:
         #: Device id -> DEVPKEY name -> value; Win32_PnPEntity has no
         #: property for them.
         self.pnp_properties: dict[str, dict[str, typing.Any]] = {}
+        #: Metric value's InstanceID -> run time at which it began (s).
+        self.meters: dict[str, float] = {}
+        #: Seconds that a VM ran before its present power-on.
+        self.earlier_runs_s: dict[str, float] = {}
         self._next_pid = 4000
         self._next_mac = 0
 
@@ -290,6 +296,27 @@ class VMs:
         return '%s%02X%04X' % (self._host.quirks.mac_prefix, serial,
                                self._next_mac & 0xFFFF)
 
+    def forget(self, guid: str) -> None:
+        """A VM was destroyed: nothing of it stays in memory."""
+        self.earlier_runs_s.pop(guid, None)
+        self.were_active.discard(guid)
+        for name in [name for name in self.meters if guid_of(name) == guid]:
+            del self.meters[name]
+
+    def power_cut(self) -> None:
+        """The host lost its power: open files and pipes are gone."""
+        for worker in self.workers.values():
+            if worker.guest is not None:
+                worker.guest.stop()
+            worker.close()
+        self.workers.clear()
+        self.files.close_all()
+        self._host.jobs.power_cut()
+
+    def run_time_s(self, guid: str) -> float:
+        """Seconds that a VM has run, over all its power-ons."""
+        return self.earlier_runs_s.get(guid, 0.0) + self.uptime_s(guid)
+
     def uptime_s(self, guid: str) -> float:
         """Seconds since power-on; 0 when off."""
         worker = self.workers.get(guid)
@@ -310,10 +337,11 @@ class VMs:
         found = ['VM %s (%s) exists, %s' % (
             vm.name, vm.guid, state_name(vm.state))
             for vm in self]
-        found += ['planned VM %s (%s) exists' % (vm.name, vm.guid) for vm in self.planned()]
+        found += ['planned VM %s (%s) exists' % (vm.name, vm.guid)
+                  for vm in self.planned()]
         found += ['worker process %d of %s has no VM' % (worker.pid, guid)
-            for guid, worker in self.workers.items()
-            if self.by_guid(guid) is None]
+                  for guid, worker in self.workers.items()
+                  if self.by_guid(guid) is None]
         return found + self._orphans()
 
     def _orphans(self) -> list[str]:

@@ -51,7 +51,6 @@ class ConfigFiles:
         :raises WinError: the folder cannot be made or written
         """
         storage = vm.host.storage
-        held = self._held.setdefault(vm.guid, [])
         for path in names(vm):
             found = storage.locate(path)
             try:
@@ -61,8 +60,22 @@ class ConfigFiles:
             except OSError as exc:
                 raise WinError(getattr(exc, 'winerror', None) or 5,
                                path) from exc
-            held.append(storage.hold(path, write=True, share='read',
-                                     owner='vmms'))
+        self.open(vm)
+
+    def open(self, vm: Vm) -> None:
+        """Keep the files of *vm* open; those that are gone are skipped."""
+        storage = vm.host.storage
+        if vm.guid not in self._held:
+            self._held[vm.guid] = [
+                storage.hold(path, write=True, share='read', owner='vmms')
+                for path in names(vm) if storage.exists(path)]
+
+    def close_all(self) -> None:
+        """The management service stopped."""
+        for held in self._held.values():
+            for opened in held:
+                opened.close()
+        self._held.clear()
 
     def remove(self, vm: Vm) -> None:
         """Close and delete the files; those already gone are no error."""

@@ -113,13 +113,20 @@ def disk_now(host: Host, record: engine.Record) -> dict[str, typing.Any]:
 
 
 def _go_down(host: Host, *, reboot: bool) -> int:
-    power.host_goes_down(host)
-    if reboot:
-        power.host_comes_up(host)
-        record = host.stores[CIMV2].find('Win32_OperatingSystem')[0]
-        host.stores[CIMV2].update(record, LastBootUpTime=(
-            values.cim_datetime(host.clock.time())))
+    power.shut_down_all(host)
+    if not reboot:
+        host.powered = False
+        return 0
+    restore(host)
+    power.start_all(host)
     return 0
+
+
+def restore(host: Host) -> None:
+    """The host has booted."""
+    store = host.stores[CIMV2]
+    store.update(store.find('Win32_OperatingSystem')[0],
+                 LastBootUpTime=values.cim_datetime(host.clock.time()))
 
 
 @engine.method(CIMV2, 'Win32_OperatingSystem', 'Win32Shutdown')
@@ -162,7 +169,8 @@ def add_pnp_device(host: Host, device_id: str, name: str,
 @engine.method(CIMV2, 'Win32_PnPEntity', 'GetDeviceProperties')
 def get_device_properties(call: engine.Call) -> dict[str, typing.Any]:
     """The properties of a device, those asked for or all."""
-    known = call.host.vms.pnp_properties.get(call.target['DeviceID'].lower(), {})
+    known = call.host.vms.pnp_properties.get(
+        call.record['DeviceID'].lower(), {})
     wanted = call.args['devicePropertyKeys'] or tuple(known)
     found = []
     for key in wanted:
@@ -171,7 +179,7 @@ def get_device_properties(call: engine.Call) -> dict[str, typing.Any]:
         text = isinstance(known[key], str)
         found.append(call.store.embedded(
             'Win32_PnPDevicePropertyString' if text else
-            'Win32_PnPDevicePropertyUint32', DeviceID=call.target[
+            'Win32_PnPDevicePropertyUint32', DeviceID=call.record[
                 'DeviceID'], KeyName=key, Type=18 if text else 7,
             Data=known[key]))
     return {'deviceProperties': tuple(found)}

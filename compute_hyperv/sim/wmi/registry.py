@@ -48,6 +48,13 @@ class Call:
         self.method = method
         self.args = args
 
+    @property
+    def record(self) -> 'engine.Record':
+        """The target of a method that is not static."""
+        if self.target is None:
+            raise LookupError('%s has no target' % self.method)
+        return self.target
+
 
 class Computed(typing.NamedTuple):
     """A function that gives some properties when they are read."""

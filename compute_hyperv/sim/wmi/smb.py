@@ -52,5 +52,5 @@ def create_mapping(call: engine.Call) -> dict[str, typing.Any]:
 @engine.method(NAMESPACE, 'MSFT_SmbMapping', 'Remove')
 def remove_mapping(call: engine.Call) -> int:
     """Forget a mapping."""
-    call.store.delete(call.target)
+    call.store.delete(call.record)
     return 0

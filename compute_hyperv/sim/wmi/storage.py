@@ -36,6 +36,13 @@ def populate(host: Host) -> None:
              system=True)
 
 
+def restore(host: Host) -> None:
+    """After a reboot no image is attached any more."""
+    for record in host.stores[NAMESPACE].find('MSFT_Disk',
+                                              BusType=FILE_BACKED):
+        remove_disk(host, record['Number'])
+
+
 def _policy(host: Host) -> int:
     return int(host.stores[NAMESPACE].find('MSFT_StorageSetting')[0][
         'NewDiskPolicy'])
@@ -126,18 +133,18 @@ def refresh(call: engine.Call) -> int:
 @engine.method(NAMESPACE, 'MSFT_Disk', 'Online')
 def online(call: engine.Call) -> int:
     """Bring a disk online, unless a VM has it."""
-    if _used_by_vm(call.host, call.target['Number']):
+    if _used_by_vm(call.host, call.record['Number']):
         return 40001                    # access denied
-    call.store.update(call.target, IsOffline=False, OfflineReason=0)
+    call.store.update(call.record, IsOffline=False, OfflineReason=0)
     return 0
 
 
 @engine.method(NAMESPACE, 'MSFT_Disk', 'Offline')
 def offline(call: engine.Call) -> int:
     """Take a disk offline; the system's own cannot be."""
-    if call.target['IsSystem']:
+    if call.record['IsSystem']:
         return 40001
-    call.store.update(call.target, IsOffline=True, OfflineReason=1)
+    call.store.update(call.record, IsOffline=True, OfflineReason=1)
     return 0
 
 
@@ -147,7 +154,7 @@ def set_attributes(call: engine.Call) -> int:
     if call.args['Signature'] is not None or call.args['Guid'] is not None:
         raise engine.NotSimulated('MSFT_Disk.SetAttributes(Signature, Guid)')
     if call.args['IsReadOnly'] is not None:
-        call.store.update(call.target, IsReadOnly=call.args['IsReadOnly'])
+        call.store.update(call.record, IsReadOnly=call.args['IsReadOnly'])
     return 0
 
 

@@ -128,7 +128,7 @@ tree.KINDS.update({cls: tree.Kind() for cls, _device, _guid, _name in (
 
 
 def _guest_of(call: engine.Call) -> tuple[Vm, guests.Guest] | None:
-    vm = call.host.vms.by_guid(call.target['SystemName'])
+    vm = call.host.vms.by_guid(call.record['SystemName'])
     worker = vm.worker if vm is not None else None
     if vm is None or worker is None or worker.guest is None:
         return None
@@ -142,7 +142,7 @@ def _initiate(call: engine.Call, *, reboot: bool) -> int:
         32782 under way already, 32775 no services in the guest
     """
     found = _guest_of(call)
-    if found is None or call.target['EnabledState'] != 2:
+    if found is None or call.record['EnabledState'] != 2:
         return jobs.INVALID_STATE
     vm, guest = found
     behaviour = guest.behaviour

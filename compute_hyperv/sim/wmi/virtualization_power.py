@@ -64,7 +64,9 @@ def power_off(vm: Vm) -> None:
     worker.close()
     for record in reversed(worker.records):
         vm.host.v2.delete(record)
-    del vm.host.vms.workers[vm.guid]
+    table = vm.host.vms
+    table.earlier_runs_s[vm.guid] = table.run_time_s(vm.guid)
+    del table.workers[vm.guid]
 
 
 def _check_can_run(vm: Vm) -> None:
@@ -177,6 +179,8 @@ def reset(vm: Vm) -> None:
     worker = vm.worker
     if worker is None:
         raise LookupError('VM %s has no worker' % vm.guid)
+    table = vm.host.vms
+    table.earlier_runs_s[vm.guid] = table.run_time_s(vm.guid)
     worker.started_s = vm.host.clock.monotonic()
     vm.set_state(RUNNING)
     if worker.guest is not None:
@@ -256,7 +260,7 @@ def _go_back(vm: Vm, state: int) -> None:
 
 
 # -- the host's own power (section 2, automatic actions)
-def host_goes_down(host: Host) -> None:
+def shut_down_all(host: Host) -> None:
     """Windows shuts down: running VMs do as their settings say.
 
     AutomaticShutdownAction 3 saves; 2 turns off and 4 shuts the guest
@@ -270,22 +274,43 @@ def host_goes_down(host: Host) -> None:
             _save(vm)
         else:
             turn_off(vm)
-    host.powered = False
 
 
-def host_fails(host: Host) -> None:
-    """The power of the host fails: running VMs are off, not saved."""
+def restore(host: Host) -> None:
+    """Bring the records in order after a power cut or a reload.
+
+    VMs that ran are off (saved ones stay saved), jobs are gone, and
+    AutomaticStartupAction 3 starts what was active, 4 every VM.
+    """
+    store = host.v2
+    for cls in ('Msvm_AffectedJobElement', 'CIM_ConcreteJob'):
+        for record in store.find(cls):
+            store.delete(record)
     for vm in host.vms:
-        if vm.worker is not None:
+        if vm.state not in (OFF, SAVED):
             host.vms.were_active.add(vm.guid)
-            turn_off(vm)
-    host.powered = False
+            for record in _live_records(vm):
+                store.delete(record)
+            vm.set_state(OFF, ProcessID=None)
+        host.vms.files.open(vm)
+    start_all(host)
 
 
-def host_comes_up(host: Host) -> None:
-    """Windows has started: AutomaticStartupAction 3 starts what was
-    active before, 4 every VM, 2 none."""
-    host.powered = True
+def _live_records(vm: Vm) -> list[engine.Record]:
+    """Records that only a running VM has: its devices and switch ports."""
+    store = vm.host.v2
+    found = store.find('CIM_SystemDevice', GroupComponent=vm.system)
+    found += store.find('CIM_LogicalDevice', SystemName=vm.guid)
+    for connection in vm.resources('Msvm_EthernetPortAllocationSettingData'):
+        for link in store.find('Msvm_SettingsDefineState',
+                               SettingData=connection):
+            port = store.by_path(link['ManagedElement'])
+            found += [link] if port is None else [link, port]
+    return found
+
+
+def start_all(host: Host) -> None:
+    """Carry out the automatic startup actions."""
     active, host.vms.were_active = host.vms.were_active, set()
     for vm in host.vms:
         action = vm.settings['AutomaticStartupAction']
@@ -303,7 +328,7 @@ def request_state_change(call: engine.Call
     if requested in _NOT_SIMULATED:
         raise engine.NotSimulated(
             'RequestStateChange(%s) of a virtual machine' % requested)
-    vm = call.host.vms.of(call.target)
+    vm = call.host.vms.of(call.record)
     if vm is None or vm.guid == call.host.name.upper():
         return jobs.NOT_SUPPORTED           # the host system itself
     return request_state(vm, requested)

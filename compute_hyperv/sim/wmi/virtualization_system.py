@@ -30,6 +30,7 @@ if typing.TYPE_CHECKING:
 V2 = virtualization.V2
 SERVICE = 'Msvm_VirtualSystemManagementService'
 Out = dict[str, typing.Any] | int
+_MERGING = 32772                #: second OperationalStatus (section 2)
 
 
 def answer(exc: rules.Refused) -> dict[str, typing.Any]:
@@ -228,6 +229,7 @@ def destroy(vm: Vm) -> None:
         if settings['InstanceID'] != vm.instance_id:
             tree.remove_tree(host, settings['InstanceID'])
     host.vms.files.remove(vm)
+    host.vms.forget(vm.guid)
     system = vm.find_system
     tree.remove_tree(host, vm.instance_id)
     if system is not None:
@@ -255,8 +257,7 @@ def destroy_system(call: engine.Call) -> Out:
 
 def merging(vm: Vm) -> bool:
     """Whether disks of the VM are being merged (section 8)."""
-    status = vm.system['OperationalStatus'] or ()
-    return len(status) > 1 and status[1] == 32772
+    return _MERGING in (vm.system['OperationalStatus'] or ())
 
 
 @engine.method(V2, SERVICE, 'ModifySystemSettings')

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Displays and assigned PCI Express devices (hyperv-semantics.md 14)."""
+
+from __future__ import annotations
+
+import typing
+
+from . import cimv2
+from . import engine
+from . import virtualization
+from . import virtualization_rules as rules
+from . import virtualization_tree as tree
+from .. import devices
+from .. import jobs
+from ..vm import Vm
+
+if typing.TYPE_CHECKING:
+    from ..host import Host
+
+_DISPLAYS = frozenset((devices.SYNTHETIC_DISPLAY, devices.DISPLAY_3D))
+_PCI_DEVICE = 'Msvm_PciExpress'
+
+
+def populate(host: Host) -> None:
+    """The host's devices that can be assigned: ``pci`` in its facts.
+
+    Each is a mapping: ``vendor_id`` and ``product_id`` (4 hex digits),
+    ``address`` ``'dddd:bb:ss.f'``.
+    """
+    for facts in host.spec.extra.get('pci', ()):
+        add_pci_device(host, **facts)
+
+
+def add_pci_device(host: Host, *, vendor_id: str, product_id: str,
+                   address: str) -> engine.Record:
+    """A device that was dismounted on the host, ready to be assigned."""
+    domain, bus, rest = address.split(':')
+    slot, function = rest.split('.')
+    instance = 'VEN_%s&DEV_%s&SUBSYS_00000000&REV_00\\%s' % (
+        vendor_id.upper(), product_id.upper(), address.replace(':', '_'))
+    path = 'PCIP\\' + instance
+    cimv2.add_pnp_device(host, path, 'PCI Express device', {
+        'DEVPKEY_Device_LocationInfo': 'PCI bus %d, device %d, function %d'
+        % (int(bus, 16), int(domain, 16), int(function, 16)),
+        'DEVPKEY_Device_Address': int(slot, 16)})
+    return host.v2.add(
+        _PCI_DEVICE, CreationClassName=_PCI_DEVICE,
+        DeviceID='Microsoft:%s\\%s' % (devices.PCI_GUID, path),
+        SystemCreationClassName=virtualization.SYSTEM,
+        SystemName=host.name, ElementName='PCI Express device',
+        DeviceInstancePath=path, EnabledState=2,
+        LocationPath='PCIROOT(%d)#PCI(%s%02X)' % (
+            int(bus, 16), slot.upper().zfill(2), int(function, 16)))
+
+
+def _need_off(vm: Vm, what: str) -> None:
+    if not vm.is_off and vm.host.quirks.enforce_off_only:
+        raise rules.wrong_state(vm, what)
+
+
+# -- displays
+def _add_display(vm: Vm, props: tree.Props, others: list[tree.Addition]
+                 ) -> tree.Addition:
+    _need_off(vm, 'Display')
+    subtype = props['ResourceSubType']
+    for other in vm.resources('CIM_ResourceAllocationSettingData'):
+        if other['ResourceSubType'] in _DISPLAYS:
+            raise rules.invalid(vm, 'The VM has a display.')
+    if subtype == devices.DISPLAY_3D:
+        pool = vm.host.v2.find('Msvm_Synth3dVideoPool')
+        if not pool or not pool[0]['IsGPUCapable']:
+            raise jobs.JobFailure(
+                '%s failed to add RemoteFX 3D Video Adapter: the host has '
+                'no suitable GPU. (0x80070032).' % vm.describe(),
+                jobs.NOT_SUPPORTED)
+    cls = next(one.cls for one in devices.TEMPLATES
+               if one.subtype == subtype)
+    return tree.Addition(cls, '%s\\%s' % (
+        vm.instance_id, devices.DISPLAY_GUID), props)
+
+
+def _check_display(vm: Vm, record: engine.Record, changes: tree.Props
+                   ) -> tree.Props:
+    _need_off(vm, 'Display')
+    return changes
+
+
+def _remove_display(vm: Vm, record: engine.Record) -> None:
+    _need_off(vm, 'Display')
+
+
+# -- discrete device assignment
+def _add_pci(vm: Vm, props: tree.Props, others: list[tree.Addition]
+             ) -> tree.Addition:
+    """The VM is off, has fixed memory and turns off with its host."""
+    _need_off(vm, 'PCI Express device')
+    given = props.get('HostResource') or ('',)
+    device = vm.host.v2.by_path(given[0])
+    if device is None or device.cls.name != _PCI_DEVICE:
+        raise rules.invalid(vm, '%s is no PCI Express device.' % given[0])
+    if vm.memory['DynamicMemoryEnabled']:
+        raise rules.invalid(vm, 'Dynamic memory and assigned devices.')
+    if vm.settings['AutomaticShutdownAction'] != 2:
+        raise rules.invalid(vm, 'The automatic shutdown action must be to '
+                            'turn the virtual machine off.')
+    for other in vm.host.v2.find(devices.PCI):
+        if (other['HostResource'] or ('',))[0].lower() == (
+                device.path.lower()):
+            raise jobs.JobFailure(
+                '%s failed to add device: %s is assigned already. '
+                '(0x80070020).' % (vm.describe(), device['LocationPath']),
+                jobs.IN_USE)
+    return tree.Addition(
+        devices.PCI, '%s\\%s' % (vm.instance_id, vm.host.new_guid()),
+        dict(props, HostResource=(device.path,)))
+
+
+def _pci_added(vm: Vm, record: engine.Record) -> None:
+    """An assigned device shows up a second time, as the VM's.
+
+    os-win counts objects of one LocationPath to see whether a device is
+    free (oswin-surface.md 3.3).
+    """
+    device = vm.host.v2.by_path(record['HostResource'][0])
+    if device is not None:
+        vm.host.v2.add(_PCI_DEVICE, **dict(
+            device.props, SystemName=vm.guid, DeviceID='%s\\%s' % (
+                device['DeviceID'], vm.guid)))
+
+
+def _pci_removed(vm: Vm, record: engine.Record) -> None:
+    device = vm.host.v2.by_path(record['HostResource'][0])
+    for other in vm.host.v2.find(_PCI_DEVICE, SystemName=vm.guid):
+        if device is not None and (
+                other['LocationPath'] == device['LocationPath']):
+            vm.host.v2.delete(other)
+
+
+def _remove_pci(vm: Vm, record: engine.Record) -> None:
+    _need_off(vm, 'PCI Express device')
+
+
+_DISPLAY = tree.Kind(check_add=_add_display, check_modify=_check_display,
+                     check_remove=_remove_display)
+tree.KINDS.update({subtype: _DISPLAY for subtype in _DISPLAYS})
+tree.KINDS[devices.S3_DISPLAY] = tree.Kind(check_modify=_check_display)
+tree.KINDS[devices.PCI_EXPRESS] = tree.Kind(
+    check_add=_add_pci, added=_pci_added, check_remove=_remove_pci,
+    removed=_pci_removed)
