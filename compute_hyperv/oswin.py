@@ -233,6 +233,24 @@ class Win:
         return {settings.ElementName: settings.Notes[0] for settings in found
                 if settings.Notes and _is_uuid(settings.Notes[0])}
 
+    def find_owner(self, vm_name: str) -> str | None:
+        """Nova's uuid of the (realized) VM of that name; one query.
+
+        :returns: '' for a VM that is not Nova's, None if there is none.
+        :raises HyperVError: two VMs have that name.
+        """
+        found = self.vm._conn.Msvm_VirtualSystemSettingData(
+            ['Notes'], ElementName=vm_name,
+            VirtualSystemType=self.vm._VIRTUAL_SYSTEM_TYPE_REALIZED)
+        if len(found) > 1:
+            raise errors.HyperVError(
+                reason=f'{len(found)} VMs have the name {vm_name}; rename '
+                       f'those that are not of OpenStack')
+        notes = [note for settings in found for note in settings.Notes or ()]
+        if not found:
+            return None
+        return notes[0] if notes and _is_uuid(notes[0]) else ''
+
     def uuid_of(self, vm_name: str) -> str | None:
         """Nova's uuid of a VM; None if it has none or is gone."""
         try:

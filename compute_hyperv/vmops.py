@@ -119,7 +119,8 @@ class VMOps:
                  instance=instance)
 
     def _refuse_existing(self, instance: Any) -> None:
-        if self.exists(instance) or self._paths.find_root(instance.name):
+        if (self._win.find_owner(instance.name) is not None or
+                self._paths.find_root(instance.name)):
             raise exception.InstanceExists(name=instance.name)
 
     def _make_dir(self, instance_dir: str, undo: operation.Rollback) -> None:
@@ -152,7 +153,7 @@ class VMOps:
         machine = plan.machine
         # Registered first: the job may fail after the VM exists. The name is
         # this operation's own since _refuse_existing().
-        undo.on_failure(self._remove_vm, plan.vm_name)
+        undo.on_failure(self._remove_vm, plan.vm_name, plan.uuid)
         self._win.vm.create_vm(
             plan.vm_name, machine.numa is not None, int(machine.generation),
             layout.instance_dir, notes=[plan.uuid])
@@ -258,13 +259,11 @@ class VMOps:
         wanted = ([] if self._force_destroy
                   else [locks.instance(instance.uuid)])
         with self._locks.held(*wanted):
-            progress.step('console')
-            self._console.stop(instance.name)
             progress.step('machine')
-            self._remove_vm(instance.name)
+            removed = self._remove_vm(instance.name, instance.uuid)
             progress.step('ports')
             self._vifs.release_all(network_info)
-            if destroy_disks:
+            if destroy_disks and removed:
                 progress.step('files')
                 self.delete_files(instance)
         LOG.info("Destroyed in %.1f seconds.", progress.elapsed_s,
@@ -279,7 +278,7 @@ class VMOps:
         self._console.stop(instance.name)
         if destroy_vifs:
             self._vifs.unplug_all(instance, network_info)
-        if destroy_disks and not self.exists(instance):
+        if destroy_disks and self._win.find_owner(instance.name) is None:
             self.delete_files(instance)
 
     def delete_files(self, instance: Any) -> None:
@@ -288,11 +287,22 @@ class VMOps:
                      self._paths.revert_dir(instance.name)):
             self._paths.delete_tree(path)
 
-    def _remove_vm(self, vm_name: str) -> None:
+    def _remove_vm(self, vm_name: str, uuid: str) -> bool:
+        """Remove a VM of that name, in whatever state, if it is *uuid*'s.
+
+        :returns: whether there is none any more. A VM of somebody else with
+            the same name keeps its disks, which lie where ours would.
+        """
+        if self._win.planned_uuids().get(vm_name) == uuid:
+            self._win.migration.destroy_existing_planned_vm(vm_name)
+        owner = self._win.find_owner(vm_name)
+        if owner is not None and owner != uuid:
+            LOG.warning("VM %s is not that of instance %s and stays as it "
+                        "is.", vm_name, uuid)
+            return False
         self._console.stop(vm_name)
-        self._win.migration.destroy_existing_planned_vm(vm_name)
-        if not self._win.vm.vm_exists(vm_name):
-            return
-        self._power.stop_jobs(vm_name)
-        self._power.turn_off(vm_name)
-        self._win.vm.destroy_vm(vm_name)
+        if owner == uuid:
+            self._power.stop_jobs(vm_name)
+            self._power.turn_off(vm_name)
+            self._win.vm.destroy_vm(vm_name)
+        return True
