@@ -32,7 +32,8 @@ def file_copy(host: Any, *, source: str, target: str,
         raise WinError(winerror.FILE_EXISTS, target)
     reader = storage.shares.handles.open(
         source, old.local, access=handles.READ,
-        share=handles.READ | handles.DELETE, owner='CopyFile', client=client)
+        share=handles.READ | handles.DELETE, owner='CopyFile', client=client,
+        host=host.name)
     try:
         size = os.path.getsize(old.local)
         if size > new.volume.free_bytes():

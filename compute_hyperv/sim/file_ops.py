@@ -108,7 +108,7 @@ def file_open(host: Any, *, path: str, access: int, share: int,
             _make_file(found)
         opened = storage.shares.handles.open(
             path, found.local, access=access, share=share, owner=owner,
-            client=client)
+            client=client, host=host.name)
         if existed and disposition in (CREATE_ALWAYS, TRUNCATE_EXISTING):
             os.truncate(found.local, 0)
     if access & handles.WRITE:

@@ -37,11 +37,12 @@ class OpenFile:
     :ivar access, share: sums of READ, WRITE, DELETE.
     :ivar owner: who holds it, for people ('vm <guid>', 'open()').
     :ivar client: the process that asked, or '' for the host itself.
+    :ivar host: the host that it runs on.
     """
 
     def __init__(self, table: 'Handles', number: int, key: Key, path: str,
                  local: str, access: int, share: int, owner: str,
-                 client: str) -> None:
+                 client: str, host: str) -> None:
         self._table = table
         self.number = number
         self.key = key
@@ -51,7 +52,7 @@ class OpenFile:
         self.share = share
         self.owner = owner
         self.client = client
-        self.volume_root = ''
+        self.host = host
 
     def close(self) -> None:
         """Give the handle back; again is harmless."""
@@ -71,7 +72,7 @@ class Handles:
         self._by_key: Dict[Key, List[OpenFile]] = {}
 
     def open(self, path: str, local: str, *, access: int, share: int,
-             owner: str = '', client: str = '') -> OpenFile:
+             owner: str = '', client: str = '', host: str = '') -> OpenFile:
         """Open an existing file.
 
         :raises WinError: 32 another opener does not allow it, 2 vanished.
@@ -80,7 +81,7 @@ class Handles:
             key = self.key_of(path, local)
             self._check(key, path, access, share)
             opened = OpenFile(self, next(self._numbers), key, path, local,
-                              access, share, owner, client)
+                              access, share, owner, client, host)
             self._open[opened.number] = opened
             self._by_key.setdefault(key, []).append(opened)
             return opened
@@ -137,11 +138,8 @@ class Handles:
             return [opened for opened in self._open.values()
                     if opened.local.startswith(prefix)]
 
-    def client_gone(self, client: str) -> List[OpenFile]:
-        """Close what a process held; returns the closed handles."""
+    def of_host(self, host: str) -> List[OpenFile]:
+        """Everything that is open on a host."""
         with self._lock:
-            gone = [opened for opened in self._open.values()
-                    if opened.client == client]
-            for opened in gone:
-                self.close(opened.number)
-            return gone
+            return [opened for opened in self._open.values()
+                    if opened.host == host]

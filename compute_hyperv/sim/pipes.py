@@ -254,10 +254,14 @@ class Pipes:
         for pipe in pipes:
             pipe.disconnect()
 
-    def close(self) -> None:
-        """End all pipes and the thread that serves them."""
+    def power_cut(self) -> None:
+        """The host lost its power: all pipes are gone."""
         for pipe in list(self._pipes.values()):
             pipe.close()
+
+    def close(self) -> None:
+        """End all pipes and the thread that serves them."""
+        self.power_cut()
         self.poller.close()
         if self._listener is not None:
             self._listener.close()

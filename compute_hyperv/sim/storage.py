@@ -180,6 +180,19 @@ class Shares:
         return any(folded == name for name, _ in self._shares) or any(
             folded == name for name, _ in self._drives)
 
+    def dump(self) -> Dict[str, Any]:
+        """What must outlive the fabric's process, for JSON."""
+        return {'acls': [[*key, entries] for key, entries
+                         in self.acls.items()],
+                'dir_links': [list(key) for key in self.dir_links]}
+
+    def load(self, dumped: Dict[str, Any]) -> None:
+        """Take back what :meth:`dump` gave."""
+        self.acls = {(device, inode): entries for device, inode, entries
+                     in dumped['acls']}
+        self.dir_links = {(device, inode) for device, inode
+                          in dumped['dir_links']}
+
     def volumes(self) -> Iterator[Volume]:
         """Every volume of the fabric."""
         yield from self._drives.values()
@@ -315,11 +328,21 @@ class Storage:
         access = handles.READ | (handles.WRITE if write else 0)
         return self.shares.handles.open(
             path, found.local, access=access, share=handles.SHARE[share],
-            owner=owner, client=client)
+            owner=owner, client=client, host=self.host.name)
 
     def client_gone(self, client: str) -> None:
         """A process ended: the system closes its files."""
-        self.shares.handles.client_gone(client)
+        for opened in self._open_here():
+            if opened.client == client:
+                opened.close()
+
+    def power_cut(self) -> None:
+        """The host lost its power: nothing is open any more."""
+        for opened in self._open_here():
+            opened.close()
+
+    def _open_here(self) -> List[handles.OpenFile]:
+        return self.shares.handles.of_host(self.host.name)
 
     # -- the clean check -------------------------------------------------
 
@@ -329,12 +352,7 @@ class Storage:
 
     def problems(self) -> List[str]:
         """Open handles, and files that were not there at :meth:`mark`."""
-        roots = tuple(self.drive(letter).root + os.sep
-                      for letter in self._letters)
-        found = [str(opened) for opened
-                 in self.shares.handles.below(self.shares.root_dir)
-                 if opened.local.startswith(roots)
-                 or opened.path.startswith('\\\\')]
+        found = [str(opened) for opened in self._open_here()]
         if self._baseline is not None:
             found += ['left behind: %s' % self.windows_path(local)
                       for local in sorted(self._files() - self._baseline)

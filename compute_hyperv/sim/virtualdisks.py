@@ -153,7 +153,7 @@ class VirtualDisks:
                 writing = access & handles.WRITE and level < rw_depth
                 held.append(table.open(
                     path, local, owner=owner, client=client,
-                    access=access if leaf else handles.READ | (
+                    host=self.host.name, access=access if leaf else handles.READ | (
                         handles.WRITE if writing else 0),
                     share=share if leaf else
                     0 if writing else handles.READ))
@@ -207,7 +207,7 @@ class VirtualDisks:
             handle.files = [self._storage.shares.handles.open(
                 handle.path, handle.found.local, access=0,
                 share=handles.SHARE['all'], owner='virtdisk',
-                client=handle.client)]
+                client=handle.client, host=self.host.name)]
             return
         look = self._open_disk(handle.path, handle.found, writable=False,
                                parents=not flags & NO_PARENTS)
@@ -358,6 +358,7 @@ class VirtualDisks:
             attached.number = wmi_storage.add_virtual_disk(
                 self.host, location=handle.path,
                 size_bytes=handle.disk.size_bytes, read_only=read_only)
+        return attached
 
     def detach(self, handle: DiskHandle) -> None:
         """DetachVirtualDisk; WinError 21 if it is not attached."""
@@ -391,6 +392,22 @@ class VirtualDisks:
                        if handle.client == client]
         for number in numbers:
             self.close(number)
+
+    def power_cut(self) -> None:
+        """The host lost its power: nothing is open or attached any more."""
+        with self._lock:
+            opened = list(self._open.values())
+            attached = list(self._attached.values())
+            self._open.clear()
+            self._attached.clear()
+        for handle in opened:
+            if handle.disk is not None:
+                handle.disk.abandon()
+            Hold(handle.files).close()
+        for one in attached:
+            Hold(one.files).close()
+            if not one.is_iso:
+                wmi_storage.remove_virtual_disk(self.host, one.number)
 
     def problems(self) -> List[str]:
         """Open handles and attached disks."""

@@ -105,7 +105,10 @@ class Function:
 
         entry = ctypes.CFUNCTYPE(self._restype, *inner)(guarded)
         self._entry = entry             # lives as long as what points at it
-        return ctypes.cast(entry, ctypes.CFUNCTYPE(self._restype, *types))
+        # PYFUNCTYPE keeps the interpreter's lock on the way in: on Windows
+        # a mutex is taken the moment a thread asks, while this way here
+        # another thread could slip in between.
+        return ctypes.cast(entry, ctypes.PYFUNCTYPE(self._restype, *types))
 
     def _guarded(self, args: Sequence[Any]) -> Any:
         # No exception can cross the C frame; this result is not looked
