@@ -11,10 +11,10 @@ import dataclasses
 import typing
 import uuid
 
+from .. import devices
 from . import engine
 from . import values
 from . import virtualization
-from .. import devices
 from ..vm import SYSTEM
 from ..vm import Vm
 

@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
     from ..host import Host
     from ..host import SwitchSpec
 
+
 SWITCH = 'Msvm_VirtualEthernetSwitch'
 SWITCH_SETTINGS = 'Msvm_VirtualEthernetSwitchSettingData'
 EXTENSIONS = (
@@ -31,6 +32,7 @@ EXTENSIONS = (
     ('Microsoft NDIS Capture', 1,
      'EA24CD6C-D17A-4348-9190-09F0D5BE83DD', 3),
 )
+
 
 def adapter_name(host: Host, spec: SwitchSpec) -> str:
     """Interface description of the adapter below an external switch."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 import typing
 
+from .. import devices
+from .. import jobs
 from . import engine
 from . import network
 from . import network_ports as ports
 from . import virtualization
 from . import virtualization_rules as rules
 from . import virtualization_tree as tree
-from .. import devices
-from .. import jobs
 from ..vm import Vm
 
 if typing.TYPE_CHECKING:

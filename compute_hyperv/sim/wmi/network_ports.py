@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 import typing
 
+from .. import devices
+from .. import jobs
+from .. import vm as vms
 from . import engine
 from . import network
 from . import virtualization_power as power
 from . import virtualization_rules as rules
 from . import virtualization_tree as tree
-from .. import devices
-from .. import jobs
-from .. import vm as vms
 from ..vm import Vm
 
 _NO_MAC = '000000000000'

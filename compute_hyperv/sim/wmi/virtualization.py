@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import typing
 
-from . import engine
-from . import values
 from .. import devices
 from .. import jobs
+from . import engine
+from . import values
 
 if typing.TYPE_CHECKING:
     from ..host import Host
@@ -70,8 +70,8 @@ def populate(host: Host) -> None:
     for template in devices.templates(host.profile.is_2016):
         if store.classes.find(template.cls):
             store.add(template.cls,
-                        InstanceID=template.instance_id,
-                        **template.props())
+                      InstanceID=template.instance_id,
+                      **template.props())
     if host.profile.is_2016:
         _add_secure_boot_templates(host)
     _add_topology(host)
@@ -91,32 +91,32 @@ def _add_service_settings(host: Host) -> None:
     prefix = host.quirks.mac_prefix
     octet = '%02X' % (sum(host.name.encode()) & 0xFF)
     root = 'C:\\ProgramData\\Microsoft\\Windows\\Hyper-V'
+    disks = 'C:\\Users\\Public\\Documents\\Hyper-V\\Virtual Hard Disks'
     store.add('Msvm_VirtualSystemManagementServiceSettingData',
-        InstanceID='Microsoft:' + host.name,
-        ElementName='Hyper-V Virtual System Management Service',
-        DefaultExternalDataRoot=root, NumaSpanningEnabled=True,
-        DefaultVirtualHardDiskPath=(
-            'C:\\Users\\Public\\Documents\\Hyper-V\\Virtual Hard Disks'),
-        MinimumMacAddress=prefix + octet + '0000',
-        MaximumMacAddress=prefix + octet + 'FFFF',
-        EnhancedSessionModeEnabled=False)
+              InstanceID='Microsoft:' + host.name,
+              ElementName='Hyper-V Virtual System Management Service',
+              DefaultExternalDataRoot=root, NumaSpanningEnabled=True,
+              DefaultVirtualHardDiskPath=disks,
+              MinimumMacAddress=prefix + octet + '0000',
+              MaximumMacAddress=prefix + octet + 'FFFF',
+              EnhancedSessionModeEnabled=False)
     store.add('Msvm_VirtualSystemMigrationServiceSettingData',
-        InstanceID='Microsoft:%s\\Migration' % host.name,
-        EnableVirtualSystemMigration=False, AuthenticationType=0,
-        MaximumActiveVirtualSystemMigration=2, EnableCompression=True,
-        MaximumActiveStorageMigration=2, EnableSmbTransport=False)
+              InstanceID='Microsoft:%s\\Migration' % host.name,
+              EnableVirtualSystemMigration=False, AuthenticationType=0,
+              MaximumActiveVirtualSystemMigration=2, EnableCompression=True,
+              MaximumActiveStorageMigration=2, EnableSmbTransport=False)
     for number in MIGRATION_TYPES:
         store.add('Msvm_VirtualSystemMigrationSettingData',
-            InstanceID='Microsoft:Definition\\Migration\\%d' % number,
-            MigrationType=number, TransportType=5, EnableCompression=True,
-            RetainVhdCopiesOnSource=False)
+                  InstanceID='Microsoft:Definition\\Migration\\%d' % number,
+                  MigrationType=number, TransportType=5,
+                  EnableCompression=True, RetainVhdCopiesOnSource=False)
     store.add('Msvm_TerminalServiceSettingData',
-                InstanceID='Microsoft:%s\\Terminal' % host.name,
-                ListenerPort=host.quirks.vmconnect_port)
+              InstanceID='Microsoft:%s\\Terminal' % host.name,
+              ListenerPort=host.quirks.vmconnect_port)
     if store.classes.find('Msvm_Synth3dVideoPool'):
         store.add('Msvm_Synth3dVideoPool', PoolID='',
-                    InstanceID='Microsoft:%s\\3D' % host.name,
-                    IsGPUCapable=False, IsSLATCapable=True)
+                  InstanceID='Microsoft:%s\\3D' % host.name,
+                  IsGPUCapable=False, IsSLATCapable=True)
 
 
 def _add_secure_boot_templates(host: Host) -> None:
@@ -152,28 +152,32 @@ def _device(host: Host, cls: str, device_id: str) -> dict[str, typing.Any]:
 
 
 def _add_topology(host: Host) -> None:
-    store = host.v2
-    memory_mib = numa_memory_mib(host)
     for node, cpus in enumerate(numa_processors(host)):
-        record = store.add('Msvm_NumaNode', CreationClassName='Msvm_NumaNode',
-            NodeID='Microsoft:PhysicalNode\\%d' % node,
-            SystemCreationClassName=SYSTEM, SystemName=host.name,
-            ElementName='Physical NUMA Node %d' % node, EnabledState=2,
-            NumberOfLogicalProcessors=len(cpus),
-            NumberOfProcessorCores=len(cpus),
-            CurrentlyConsumableMemoryBlocks=memory_mib[node])
-        members = [store.add('Msvm_Memory', BlockSize=1 << 20,
-            NumberOfBlocks=memory_mib[node],
-            ConsumableBlocks=memory_mib[node],
-            **_device(host, 'Msvm_Memory', 'Microsoft:%s\\%d' % (
-                devices.MEMORY_GUID, node)))]
-        for cpu in cpus:
-            members.append(store.add('Msvm_Processor', LoadPercentage=0,
-                **_device(host, 'Msvm_Processor', 'Microsoft:%s\\0\\%d' % (
-                    devices.PROCESSOR_GUID.upper(), cpu))))
-        for member in members:
-            store.add('Msvm_HostedDependency', Antecedent=record,
-                      Dependent=member)
+        _add_node(host, node, cpus)
+
+
+def _add_node(host: Host, node: int, cpus: list[int]) -> None:
+    store = host.v2
+    blocks = numa_memory_mib(host)[node]
+    record = store.add(
+        'Msvm_NumaNode', CreationClassName='Msvm_NumaNode',
+        NodeID='Microsoft:PhysicalNode\\%d' % node, EnabledState=2,
+        SystemCreationClassName=SYSTEM, SystemName=host.name,
+        ElementName='Physical NUMA Node %d' % node,
+        NumberOfLogicalProcessors=len(cpus),
+        NumberOfProcessorCores=len(cpus),
+        CurrentlyConsumableMemoryBlocks=blocks)
+    memory_id = 'Microsoft:%s\\%d' % (devices.MEMORY_GUID, node)
+    members = [store.add(
+        'Msvm_Memory', BlockSize=1 << 20, NumberOfBlocks=blocks,
+        ConsumableBlocks=blocks, **_device(host, 'Msvm_Memory', memory_id))]
+    for cpu in cpus:
+        cpu_id = 'Microsoft:%s\\0\\%d' % (devices.PROCESSOR_GUID.upper(), cpu)
+        members.append(store.add('Msvm_Processor', LoadPercentage=0,
+                                 **_device(host, 'Msvm_Processor', cpu_id)))
+    for member in members:
+        store.add('Msvm_HostedDependency', Antecedent=record,
+                  Dependent=member)
 
 
 @engine.computed(V2, 'Msvm_NumaNode', 'CurrentlyConsumableMemoryBlocks')
@@ -189,4 +193,3 @@ def free_blocks(host: Host, record: engine.Record) -> dict[str, typing.Any]:
 def vm_default_memory_mib(host: Host) -> int:
     """Startup memory of a new VM (section 4, [F])."""
     return host.quirks.default_memory_mib if host.profile.is_2016 else 512
-

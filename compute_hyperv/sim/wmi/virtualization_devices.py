@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import typing
 
+from .. import devices
+from .. import jobs
 from . import cimv2
 from . import engine
 from . import virtualization
 from . import virtualization_rules as rules
 from . import virtualization_tree as tree
-from .. import devices
-from .. import jobs
 from ..vm import Vm
 
 if typing.TYPE_CHECKING:

@@ -11,15 +11,15 @@ from __future__ import annotations
 import functools
 import typing
 
+from .. import devices
+from .. import guest as guests
+from .. import jobs
+from .. import vm as vms
 from . import engine
 from . import virtualization
 from . import virtualization_power as power
 from . import virtualization_rules as rules
 from . import virtualization_tree as tree
-from .. import devices
-from .. import guest as guests
-from .. import jobs
-from .. import vm as vms
 from ..vm import Vm
 
 if typing.TYPE_CHECKING:

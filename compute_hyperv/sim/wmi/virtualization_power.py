@@ -12,10 +12,10 @@ from collections.abc import Callable
 import functools
 import typing
 
-from . import engine
-from . import virtualization
 from .. import jobs
 from .. import vm as vms
+from . import engine
+from . import virtualization
 from ..vm import OFF
 from ..vm import PAUSED
 from ..vm import RUNNING

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import typing
 
+from .. import jobs
+from .. import vm as vms
 from . import engine
 from . import virtualization
 from . import virtualization_rules as rules
 from . import virtualization_tree as tree
-from .. import jobs
-from .. import vm as vms
 from ..vm import Vm
 from ..winerror import WinError
 

@@ -12,16 +12,16 @@ import functools
 import time
 import typing
 
+from .. import devices
+from .. import jobs
+from .. import snapshotdisks
+from .. import vm as vms
 from . import engine
 from . import values
 from . import virtualization
 from . import virtualization_storage as storage
 from . import virtualization_system as system
 from . import virtualization_tree as tree
-from .. import devices
-from .. import jobs
-from .. import snapshotdisks
-from .. import vm as vms
 from ..vm import Vm
 
 if typing.TYPE_CHECKING:

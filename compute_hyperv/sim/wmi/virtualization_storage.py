@@ -11,13 +11,13 @@ from __future__ import annotations
 import ntpath
 import os
 
+from .. import devices
+from .. import jobs
+from .. import vm as vms
 from . import engine
 from . import virtualization_power as power
 from . import virtualization_rules as rules
 from . import virtualization_tree as tree
-from .. import devices
-from .. import jobs
-from .. import vm as vms
 from ..vm import Vm
 from ..winerror import WinError
 

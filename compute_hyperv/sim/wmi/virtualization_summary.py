@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 import typing
 
-from . import engine
-from . import virtualization
 from .. import guest as guests
 from .. import jobs
 from .. import vm as vms
+from . import engine
+from . import virtualization
 from ..vm import Vm
 
 V2 = virtualization.V2

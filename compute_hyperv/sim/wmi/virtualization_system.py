@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import typing
 
+from .. import devices
+from .. import jobs
+from .. import vm as vms
+from .. import vmfiles
 from . import engine
 from . import values
 from . import virtualization
 from . import virtualization_resources as resources
 from . import virtualization_rules as rules
 from . import virtualization_tree as tree
-from .. import devices
-from .. import jobs
-from .. import vm as vms
-from .. import vmfiles
 from ..vm import OFF
 from ..vm import SAVED
 from ..vm import Vm
