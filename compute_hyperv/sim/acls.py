@@ -52,9 +52,9 @@ _LETTERS = ((0x10000, 'DE'), (0x20000, 'Rc'), (0x40000, 'WDAC'),
             (0x20000000, 'GE'), (0x10000000, 'GA'), (0x1, 'RD'),
             (0x2, 'WD'), (0x4, 'AD'), (0x8, 'REA'), (0x10, 'WEA'),
             (0x20, 'X'), (0x40, 'DC'), (0x80, 'RA'), (0x100, 'WA'))
-_FLAGS = ((INHERITED, 'I'), (OBJECT_INHERIT, 'OI'), (CONTAINER_INHERIT,
-                                                    'CI'),
-          (INHERIT_ONLY, 'IO'), (NO_PROPAGATE, 'NP'))
+_FLAGS = ((INHERITED, 'I'), (OBJECT_INHERIT, 'OI'),
+          (CONTAINER_INHERIT, 'CI'), (INHERIT_ONLY, 'IO'),
+          (NO_PROPAGATE, 'NP'))
 
 
 @op('dll.advapi32.GetNamedSecurityInfoW')

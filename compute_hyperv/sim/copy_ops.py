@@ -41,7 +41,8 @@ def file_copy(host: Any, *, source: str, target: str,
         made = not new.exists
         writer = file_ops.file_open(
             host, path=target, access=handles.WRITE, share=0,
-            disposition=file_ops.CREATE_ALWAYS, owner='CopyFile', client=client)
+            disposition=file_ops.CREATE_ALWAYS, owner='CopyFile',
+            client=client)
         try:
             copy_bytes(old.local, writer['local'])
             shutil.copystat(old.local, writer['local'])

@@ -6,18 +6,18 @@ Sizes are bytes; GUIDs are text.
 """
 
 import os
-import uuid
 from typing import Any
 from typing import Dict
 from typing import Optional
+import uuid
 
 from . import winerror
+from .diskhandles import Attachment
+from .diskhandles import DiskHandle
 from .errors import NotSimulated
 from .ports import op
-from .virtualdisks import Attachment
 from .virtualdisks import DEVICE_ISO
 from .virtualdisks import DEVICES
-from .virtualdisks import DiskHandle
 from .virtualdisks import VirtualDisks
 from .winerror import WinError
 
@@ -125,7 +125,7 @@ def _physical_sector(disks: VirtualDisks,
 
 
 def _is_loaded(disks: VirtualDisks, opened: DiskHandle) -> Dict[str, Any]:
-    return {'Value': int(disks.attachment(opened) is not None)}
+    return {'Value': int(disks.attachments.find(opened) is not None)}
 
 
 _FACTS = {
@@ -166,21 +166,21 @@ def merge_virtual_disk(host: Any, *, handle: int, depth: int) -> None:
 
 @op('dll.virtdisk.AttachVirtualDisk')
 def attach_virtual_disk(host: Any, *, handle: int, flags: int) -> None:
-    """See :meth:`VirtualDisks.attach`."""
-    host.vdisks.attach(host.vdisks.get(handle), flags)
+    """See :meth:`Attachments.attach`."""
+    host.vdisks.attachments.attach(host.vdisks.get(handle), flags)
 
 
 @op('dll.virtdisk.DetachVirtualDisk')
 def detach_virtual_disk(host: Any, *, handle: int) -> None:
-    """See :meth:`VirtualDisks.detach`."""
-    host.vdisks.detach(host.vdisks.get(handle))
+    """See :meth:`Attachments.detach`."""
+    host.vdisks.attachments.detach(host.vdisks.get(handle))
 
 
 @op('dll.virtdisk.GetVirtualDiskPhysicalPath')
 def physical_path(host: Any, *, handle: int) -> str:
     """Device name of an attached disk; WinError 21 if it is not."""
     opened = host.vdisks.get(handle)
-    attached: Optional[Attachment] = host.vdisks.attachment(opened)
+    attached: Optional[Attachment] = host.vdisks.attachments.find(opened)
     if attached is None:
         raise WinError(winerror.NOT_READY, opened.path)
     return attached.physical_path

@@ -8,7 +8,6 @@ gets back: fabric and programs share a machine.
 """
 
 import os
-import shutil
 import stat
 from typing import Any
 from typing import Dict

@@ -15,7 +15,6 @@ programs reach it through the operations of ``file_ops``.
 import dataclasses
 import os
 import re
-import zlib
 from typing import Any
 from typing import Dict
 from typing import Iterable
@@ -29,60 +28,10 @@ from . import handles
 from . import native
 from . import winerror
 from . import winpath
+from .volumes import Volume
 from .winerror import WinError
 
 GIB = 1 << 30
-
-#: How long a measured volume stays measured when nobody told us of a
-#: change: programs write their bytes without asking (seconds).
-MEASURE_S = 0.5
-
-
-class Volume:
-    """One volume: a folder with a capacity.
-
-    :ivar name: ``C:``, ``\\\\server\\share`` or the CSV's name.
-    """
-
-    def __init__(self, name: str, root: str, capacity_bytes: int) -> None:
-        self.name = name
-        self.root = root
-        self.capacity_bytes = capacity_bytes
-        self.serial = zlib.crc32(root.encode('utf-8', 'surrogateescape'))
-        self._measured: Optional[Tuple[float, int]] = None
-        os.makedirs(root, exist_ok=True)
-
-    def used_bytes(self) -> int:
-        """Sum of the files' sizes, as NTFS counts ordinary files."""
-        measured = self._measured
-        now = native.monotonic()
-        if measured is None or now - measured[0] > MEASURE_S:
-            measured = self._measured = (now, _sum_sizes(self.root))
-        return measured[1]
-
-    def free_bytes(self) -> int:
-        """Capacity less use, never negative."""
-        return max(0, self.capacity_bytes - self.used_bytes())
-
-    def changed(self) -> None:
-        """Measure again when asked next."""
-        self._measured = None
-
-
-def _sum_sizes(folder: str) -> int:
-    total = 0
-    pending = [folder]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_size
-        except FileNotFoundError:
-            continue                    # removed while we looked
-    return total
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,16 +16,18 @@ from . import disks
 from . import handles
 from . import native
 from . import winerror
+from .diskhandles import ATTACH_RO
+from .diskhandles import ATTACH_RW
+from .diskhandles import Attachments
+from .diskhandles import DiskHandle
+from .diskhandles import Hold
 from .disks import Disk
 from .disks import DiskError
 from .storage import Located
 from .storage import Storage
 from .winerror import WinError
-from .wmi import storage as wmi_storage
 
 # VIRTUAL_DISK_ACCESS_MASK
-ATTACH_RO = 0x10000
-ATTACH_RW = 0x20000
 DETACH = 0x40000
 GET_INFO = 0x80000
 CREATE = 0x100000
@@ -34,8 +36,6 @@ ALL = 0x3F0000
 _WRITING = ATTACH_RW | CREATE | METAOPS
 
 NO_PARENTS = 1                          # OPEN_VIRTUAL_DISK_FLAG
-ATTACH_READ_ONLY = 1                    # ATTACH_VIRTUAL_DISK_FLAG
-ATTACH_PERMANENT = 4
 
 DEVICE_ISO = 1
 DEVICE_VHD = 2
@@ -46,64 +46,6 @@ DEVICES = {fmt: device for device, fmt in FORMATS.items()}
 _FILE_CORRUPT = 1392
 
 
-class DiskHandle:
-    """What OpenVirtualDisk and CreateVirtualDisk hand out.
-
-    :ivar disk: None for an ISO.
-    :ivar may_write: opened for changes.
-    :ivar rw_depth: how many files of the chain are open for writing.
-    :ivar lock: one call at a time works on the disk.
-    """
-
-    def __init__(self, path: str, found: Located, access: int,
-                 client: str) -> None:
-        self.number = 0
-        self.path = path
-        self.found = found
-        self.access = access
-        self.client = client
-        self.disk: Optional[Disk] = None
-        self.may_write = False
-        self.rw_depth = 0
-        self.files: List[handles.OpenFile] = []
-        self.attached: Optional['Attachment'] = None
-        self.lock = native.RLock()
-
-    @property
-    def key(self) -> handles.Key:
-        """The file's identity."""
-        return handles.Handles.key_of(self.path, self.found.local)
-
-
-class Attachment:
-    """A disk that the host itself sees as a physical one."""
-
-    def __init__(self, path: str, is_iso: bool, permanent: bool) -> None:
-        self.number = -1
-        self.path = path
-        self.is_iso = is_iso
-        self.permanent = permanent
-        self.files: List[handles.OpenFile] = []
-
-    @property
-    def physical_path(self) -> str:
-        """The device's name."""
-        kind = 'CDROM' if self.is_iso else 'PhysicalDrive'
-        return '\\\\.\\%s%d' % (kind, self.number)
-
-
-class Hold:
-    """The open files of a disk that a virtual machine uses."""
-
-    def __init__(self, files: List[handles.OpenFile]) -> None:
-        self.files = files
-
-    def close(self) -> None:
-        """Let the files go; again is harmless."""
-        for opened in self.files:
-            opened.close()
-
-
 class VirtualDisks:
     """The virtual disks that are open on one host."""
 
@@ -112,9 +54,8 @@ class VirtualDisks:
         self._storage: Storage = host.storage
         self._lock = native.RLock()
         self._numbers = itertools.count(1)
-        self._cdroms = itertools.count(0)
         self._open: Dict[int, DiskHandle] = {}
-        self._attached: Dict[handles.Key, Attachment] = {}
+        self.attachments = Attachments(host)
 
     # -- for virtual machines --------------------------------------------
 
@@ -150,13 +91,14 @@ class VirtualDisks:
             for level, path in enumerate(disk.chain):
                 leaf = level == 0
                 local = found.local if leaf else self._storage.local(path)
-                writing = access & handles.WRITE and level < rw_depth
+                writing = bool(access & handles.WRITE) and level < rw_depth
                 held.append(table.open(
                     path, local, owner=owner, client=client,
-                    host=self.host.name, access=access if leaf else handles.READ | (
-                        handles.WRITE if writing else 0),
-                    share=share if leaf else
-                    0 if writing else handles.READ))
+                    host=self.host.name,
+                    access=handles.READ | handles.WRITE if writing
+                    else handles.READ,
+                    share=share if leaf else 0 if writing
+                    else handles.READ))
         except BaseException:
             Hold(held).close()
             raise
@@ -293,14 +235,7 @@ class VirtualDisks:
                     self._run(handle.path, handle.disk.close)
             finally:
                 handle.found.volume.changed()
-                attached = handle.attached
-                if attached is None:
-                    Hold(handle.files).close()
-                elif attached.permanent:
-                    attached.files = handle.files
-                else:
-                    attached.files = handle.files
-                    self._detach(handle.key)
+                self.attachments.closed(handle)
         return True
 
     def resize(self, handle: DiskHandle, size_bytes: int) -> None:
@@ -335,54 +270,6 @@ class VirtualDisks:
             raise WinError(winerror.ACCESS_DENIED, handle.path)
         return handle.disk
 
-    # -- attaching -------------------------------------------------------
-
-    def attach(self, handle: DiskHandle, flags: int) -> Attachment:
-        """AttachVirtualDisk: make the disk a physical one of this host."""
-        read_only = bool(flags & ATTACH_READ_ONLY)
-        need = ATTACH_RO if read_only else ATTACH_RW
-        if not handle.access & need:
-            raise WinError(winerror.ACCESS_DENIED, handle.path)
-        is_iso = handle.disk is None
-        if is_iso and not read_only:
-            raise WinError(winerror.NOT_SUPPORTED, handle.path)
-        attached = Attachment(handle.path, is_iso,
-                              bool(flags & ATTACH_PERMANENT))
-        with self._lock:
-            if handle.key in self._attached:
-                raise WinError(winerror.SHARING_VIOLATION, handle.path)
-            self._attached[handle.key] = handle.attached = attached
-        if handle.disk is None:
-            attached.number = next(self._cdroms)
-        else:
-            attached.number = wmi_storage.add_virtual_disk(
-                self.host, location=handle.path,
-                size_bytes=handle.disk.size_bytes, read_only=read_only)
-        return attached
-
-    def detach(self, handle: DiskHandle) -> None:
-        """DetachVirtualDisk; WinError 21 if it is not attached."""
-        if not self._detach(handle.key):
-            raise WinError(winerror.NOT_READY, handle.path)
-
-    def _detach(self, key: handles.Key) -> bool:
-        with self._lock:
-            attached = self._attached.pop(key, None)
-            if attached is None:
-                return False
-            for handle in self._open.values():
-                if handle.attached is attached:
-                    handle.attached = None
-        if not attached.is_iso:
-            wmi_storage.remove_virtual_disk(self.host, attached.number)
-        Hold(attached.files).close()
-        return True
-
-    def attachment(self, handle: DiskHandle) -> Optional[Attachment]:
-        """How the disk is attached to the host, or None."""
-        with self._lock:
-            return self._attached.get(handle.key)
-
     # -- the rest --------------------------------------------------------
 
     def client_gone(self, client: str) -> None:
@@ -397,25 +284,19 @@ class VirtualDisks:
         """The host lost its power: nothing is open or attached any more."""
         with self._lock:
             opened = list(self._open.values())
-            attached = list(self._attached.values())
             self._open.clear()
-            self._attached.clear()
         for handle in opened:
             if handle.disk is not None:
                 handle.disk.abandon()
             Hold(handle.files).close()
-        for one in attached:
-            Hold(one.files).close()
-            if not one.is_iso:
-                wmi_storage.remove_virtual_disk(self.host, one.number)
+        self.attachments.power_cut()
 
     def problems(self) -> List[str]:
         """Open handles and attached disks."""
         with self._lock:
-            return ['virtual disk handle left open: %s' % handle.path
-                    for handle in self._open.values()] + [
-                'virtual disk left attached: %s' % attached.path
-                for attached in self._attached.values()]
+            return self.attachments.problems() + [
+                'virtual disk handle left open: %s' % handle.path
+                for handle in self._open.values()]
 
     def _add(self, handle: DiskHandle) -> DiskHandle:
         with self._lock:

@@ -6,11 +6,11 @@ address here is a piece of memory that has the entries as an attribute.
 """
 
 import ctypes
-import weakref
 from typing import Any
 from typing import Dict
 from typing import List
 from typing import Optional
+import weakref
 
 from .. import winerror
 from ..errors import NotSimulated

@@ -9,8 +9,8 @@ from typing import Optional
 from .. import native
 from .. import winerror
 from ..errors import NotSimulated
-from ..winerror import WinError
 from . import k32_pipes
+from ..winerror import WinError
 from .system import Handle
 from .system import HostHandle
 from .system import System

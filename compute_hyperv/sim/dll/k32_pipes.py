@@ -6,13 +6,13 @@ completion routine is queued to the thread that asked and runs in its next
 alertable wait, never elsewhere.
 """
 
+from collections import deque
 import ctypes
 from typing import Any
 from typing import Deque
 from typing import List
 from typing import NamedTuple
 from typing import Optional
-from collections import deque
 
 from .. import native
 from .. import pipes

@@ -13,8 +13,8 @@ from typing import Set
 from .. import native
 from .. import poller
 from .. import winerror
-from ..winerror import WinError
 from . import system
+from ..winerror import WinError
 from .system import Handle
 from .system import System
 from .system import Waitable

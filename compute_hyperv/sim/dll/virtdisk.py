@@ -2,9 +2,9 @@
 """virtdisk.dll: results are error codes, 0 is success."""
 
 import ctypes
-import uuid
 from typing import Any
 from typing import Optional
+import uuid
 
 from .. import winerror
 from ..winerror import WinError
