@@ -109,6 +109,7 @@ class TestCase(test.TestCase,
                    # stop() returns when the driver's cleanup_host has.
                    manager_shutdown_timeout=20)
         self.flags(vswitch_name=SWITCH, qemu_img_cmd='qemu-img',
+                   power_state_event_polling_interval=1,
                    group='hyperv')
         # The wheel has it below the environment, not beside the package.
         self.flags(group='wsgi', api_paste_config=os.path.join(

@@ -4,9 +4,20 @@
 import dataclasses
 import ntpath
 
+from os_win import constants
+
 from compute_hyperv.sim import devices
 from compute_hyperv.sim import install
 from compute_hyperv.sim import vm as sim_vm
+
+
+#: EnabledState -> the name that os-win has for it.
+_OSWIN_STATES = {
+    sim_vm.RUNNING: constants.HYPERV_VM_STATE_ENABLED,
+    sim_vm.OFF: constants.HYPERV_VM_STATE_DISABLED,
+    sim_vm.PAUSED: constants.HYPERV_VM_STATE_PAUSED,
+    sim_vm.SAVED: constants.HYPERV_VM_STATE_SUSPENDED,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +103,19 @@ class VmView:
             is_dvd=drive['ResourceSubType'] == devices.DVD_DRIVE)
 
     @property
+    def boot_order(self):
+        """File names in generation 2's boot order, '' for a NIC."""
+        store = self.vm.host.v2
+        names = {}
+        for medium in self.vm.media():
+            identity = store.find_one('Msvm_LogicalIdentity',
+                                      SystemElement=medium['Parent'])
+            names[identity['SameElement'].upper()] = ntpath.basename(
+                medium['HostResource'][0])
+        return [names.get(source.upper(), '')
+                for source in self.settings['BootSourceOrder']]
+
+    @property
     def nics(self):
         return [self._nic(nic) for nic in self.vm.resources(devices.NIC)]
 
@@ -143,7 +167,12 @@ class HostView:
     def request_state(self, vm, state):
         """Bring a VM into that state (``sim.vm.OFF`` ...)."""
         if vm.vm.state != state:
-            self._vmutils.set_vm_state(vm.vm.name, state)
+            self._vmutils.set_vm_state(vm.vm.name, _OSWIN_STATES[state])
+
+    def reset_vm(self, vm):
+        """Press the reset button of a running VM."""
+        self._vmutils.set_vm_state(vm.vm.name,
+                                   constants.HYPERV_VM_STATE_REBOOT)
 
     def destroy_vm(self, vm):
         """Remove a VM; its files stay."""
