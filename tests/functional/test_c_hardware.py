@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feature letter C: the hardware that flavor and image ask for."""
+
+import json
+
+import ddt
+from nova.api.metadata import base as metadata
+from nova import context
+from nova import objects
+
+from tests.functional import base
+
+GEN2 = {'hw_machine_type': 'hyperv-gen2'}
+
+
+class HardwareCase(base.TestCase):
+
+    #: Options of [hyperv].
+    OPTIONS = {}
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(group='hyperv', **self.OPTIONS)
+
+    def boot_vm(self, flavor=None, disk_format='vhdx', **properties):
+        """The VM of a new server."""
+        image_id = self.glance.add_disk(disk_format, **properties)
+        return self.vm(self.boot(image_id,
+                                 flavor_id=self.flavor(**(flavor or {}))))
+
+    def assert_refused(self, *words, flavor=None, **properties):
+        """A server goes to ERROR, *words* tell why, the host is untouched.
+
+        A refusal of this host only lets Nova look for others first; then
+        the words are in the log of the compute service.
+        """
+        before = self.fabric.recorder.counts('HV1')['method']
+        image_id = self.glance.add_disk(**properties)
+        server = self.boot(image_id, state='ERROR',
+                           flavor_id=self.flavor(**(flavor or {})))
+        told = self.fault(server) + self.stdlog.logger.output
+        for word in words:
+            self.assertIn(word, told)
+        self.assertEqual([], self.view().vm_names)
+        self.assertEqual(before, self.fabric.recorder.counts('HV1')['method'])
+        self.assertFalse(self.glance.downloads)
+
+
+@ddt.ddt
+class GenerationTest(HardwareCase):
+    """C1: the generation that the image was prepared for."""
+
+    @ddt.data(({}, 1), ({'hw_machine_type': 'hyperv-gen1'}, 1), (GEN2, 2),
+              ({'hw_firmware_type': 'uefi'}, 2),
+              ({'hw_firmware_type': 'bios'}, 1))
+    @ddt.unpack
+    def test_image_chooses(self, properties, expected):
+        self.assertEqual(expected, self.boot_vm(**properties).generation)
+
+    def test_contradiction_is_refused(self):
+        self.assert_refused(
+            'hw_machine_type=hyperv-gen1', 'hw_firmware_type=uefi',
+            hw_machine_type='hyperv-gen1', hw_firmware_type='uefi')
+
+    def test_machine_of_another_hypervisor_is_refused(self):
+        self.assert_refused('hw_machine_type=pc-q35',
+                            'allowed: hyperv-gen1, hyperv-gen2',
+                            hw_machine_type='pc-q35')
+
+
+@ddt.ddt
+class SecureBootTest(HardwareCase):
+    """C2: UEFI secure boot."""
+
+    @ddt.data(('windows', 'MicrosoftWindows'),
+              ('linux', 'MicrosoftUEFICertificateAuthority'))
+    @ddt.unpack
+    def test_os_type_chooses_the_template(self, os_type, template):
+        """L043: Linux gets the UEFI CA template, Windows its own."""
+        vm = self.boot_vm(os_secure_boot='required', os_type=os_type, **GEN2)
+        self.assertTrue(vm.settings['SecureBootEnabled'])
+        found = self.host.v2.find_one('Msvm_VirtualSystemSettingData',
+                                      ElementName=template)
+        self.assertEqual(found['SecureBootTemplateId'],
+                         vm.settings['SecureBootTemplateId'])
+
+    def test_it_is_off_unless_asked_for(self):
+        """L043: generation 2 has secure boot off unless requested."""
+        vm = self.boot_vm(os_secure_boot='optional', **GEN2)
+        self.assertFalse(vm.settings['SecureBootEnabled'])
+
+    def test_flavor_turns_it_on_if_the_image_is_silent(self):
+        vm = self.boot_vm({'os__secure_boot': 'required'}, os_type='windows',
+                          **GEN2)
+        self.assertTrue(vm.settings['SecureBootEnabled'])
+
+    @ddt.data('disabled', 'optional')
+    def test_contradiction_is_refused(self, image):
+        """L042: flavor required and image disabled is refused.
+
+        Nova 34's scheduler does it, before any host is asked, and for it
+        'optional' contradicts too.
+        """
+        self.assert_refused(
+            'os:secure_boot', f'os_secure_boot explicitly set to {image}',
+            flavor={'os__secure_boot': 'required'}, os_secure_boot=image,
+            os_type='linux', **GEN2)
+
+    def test_generation_1_is_refused(self):
+        """L042: generation 1 is refused."""
+        self.assert_refused('hw_machine_type=hyperv-gen2',
+                            os_secure_boot='required', os_type='windows')
+
+    def test_missing_os_type_is_refused(self):
+        """L042: a missing os_type is refused."""
+        self.assert_refused('os_type', 'linux, windows',
+                            os_secure_boot='required', **GEN2)
+
+
+class OldSecureBootTest(HardwareCase):
+
+    HOSTS = ({'name': 'HV1', 'windows': '2012R2'},)
+
+    def test_linux_needs_windows_2016(self):
+        """L043: an OS that cannot do Linux secure boot refuses."""
+        self.assert_refused('Windows Server 2016', os_secure_boot='required',
+                            os_type='linux', **GEN2)
+
+
+class BootOrderTest(HardwareCase):
+    """C4: what a VM boots from."""
+
+    def boot_with_everything(self, image_id):
+        return self.vm(self.boot(
+            image_id, networks='auto', config_drive=True,
+            flavor_id=self.flavor(ephemeral_gib=1, swap_mib=64)))
+
+    def test_generation_2_boots_the_root_disk_first(self):
+        """L041: root, other disks; network devices come after."""
+        vm = self.boot_with_everything(self.glance.add_disk(**GEN2))
+        self.assertEqual(
+            ['root.vhdx', 'eph0.vhdx', 'swap.vhdx', 'configdrive.vhdx', ''],
+            vm.boot_order)
+
+    def test_generation_2_boots_an_iso_first(self):
+        vm = self.boot_with_everything(self.glance.add_iso(**GEN2))
+        self.assertEqual(['root.iso', 'root.vhdx'], vm.boot_order[:2])
+        self.assertEqual('', vm.boot_order[-1])
+
+    def test_generation_1_boots_the_disk_first(self):
+        """L040: hard disk is first unless the image is an ISO."""
+        vm = self.boot_with_everything(self.glance.add_disk())
+        self.assertEqual([2, 1, 3, 0], list(vm.settings['BootOrder']))
+
+    def test_generation_1_boots_an_iso_first(self):
+        """L040: an ISO image puts CD-ROM first; the copy is attached."""
+        image_id = self.glance.add_iso()
+        vm = self.boot_with_everything(image_id)
+        self.assertEqual([1, 2, 3, 0], list(vm.settings['BootOrder']))
+        dvd, = [drive for drive in vm.drives if drive.is_dvd]
+        self.assertEqual('root.iso', dvd.name)
+        self.assertNotIn('_base', dvd.path)
+
+
+class MemoryTest(HardwareCase):
+    """C5: dynamic memory and virtual NUMA."""
+
+    HOSTS = ({'name': 'HV1', 'cpus': 8, 'memory_mib': 32768,
+              'numa_nodes': 2},)
+    OPTIONS = {'dynamic_memory_ratio': 1.3}
+
+    def test_dynamic_memory_starts_with_a_part(self):
+        """L049: startup = minimum = RAM / r, rounded down to even."""
+        memory = self.boot_vm({'memory_mib': 1024}).vm.memory
+        self.assertEqual(
+            (True, 786, 786, 1024),
+            (memory['DynamicMemoryEnabled'], memory['VirtualQuantity'],
+             memory['Reservation'], memory['Limit']))
+
+    def test_numa_turns_dynamic_memory_off(self):
+        """L050: vNUMA forces the ratio to 1; L052: symmetric nodes."""
+        vm = self.boot_vm({'memory_mib': 2048, 'vcpus': 4,
+                           'hw__numa_nodes': '2'})
+        memory, processor = vm.vm.memory, vm.vm.processor
+        self.assertEqual(
+            (False, 2048, 1024, 2, True),
+            (memory['DynamicMemoryEnabled'], memory['VirtualQuantity'],
+             memory['MaxMemoryBlocksPerNumaNode'],
+             processor['MaxProcessorsPerNumaNode'],
+             vm.settings['VirtualNumaEnabled']))
+
+    def test_asymmetric_numa_is_refused(self):
+        """L052: asymmetric NUMA topologies are refused."""
+        self.assert_refused(
+            'hw:numa_nodes', 'symmetric',
+            flavor={'memory_mib': 2048, 'vcpus': 3, 'hw__numa_nodes': '2',
+                    'hw__numa_cpus.0': '0', 'hw__numa_cpus.1': '1,2',
+                    'hw__numa_mem.0': '1024', 'hw__numa_mem.1': '1024'})
+
+
+class StaticMemoryTest(HardwareCase):
+
+    def test_memory_is_static_by_default(self):
+        """L049: with 1.0 dynamic memory is off."""
+        memory = self.boot_vm({'memory_mib': 1024}).vm.memory
+        self.assertEqual(
+            (False, 1024, 1024),
+            (memory['DynamicMemoryEnabled'], memory['VirtualQuantity'],
+             memory['Reservation']))
+
+
+@ddt.ddt
+class SerialPortsTest(HardwareCase):
+    """C12: which COM port is for whom."""
+
+    @ddt.data(({}, [True, False]),
+              ({'interactive_serial_port': '2'}, [False, True]),
+              ({'logging_serial_port': '2'}, [True, True]))
+    @ddt.unpack
+    def test_ports_have_pipes(self, properties, expected):
+        """L064: image properties choose COM1 and COM2."""
+        pipes = self.boot_vm(**properties).serial_pipes
+        self.assertEqual(expected, [bool(pipe) for pipe in pipes])
+
+    @ddt.data('interactive_serial_port', 'logging_serial_port')
+    def test_other_numbers_are_refused(self, name):
+        """L064: other numbers are refused."""
+        self.assert_refused(f'{name}=3; allowed: 1, 2', **{name: '3'})
+
+
+class CpuTest(HardwareCase):
+    """C13: limits of virtual processors."""
+
+    OPTIONS = {'limit_cpu_features': True}
+
+    def test_features_are_limited(self):
+        """L053: the processor-compatibility flag is set at creation."""
+        self.assertTrue(
+            self.boot_vm().vm.processor['LimitProcessorFeatures'])
+
+    def test_quota_and_shares_become_limit_and_weight(self):
+        processor = self.boot_vm({
+            'vcpus': 2, 'quota__cpu_quota': '25000',
+            'quota__cpu_period': '100000', 'quota__cpu_shares': '4096',
+            'hw__cpu_threads': '1'}).vm.processor
+        self.assertEqual(
+            (2, 25000, 200, 1, True),
+            tuple(processor[name] for name in (
+                'VirtualQuantity', 'Limit', 'Weight', 'HwThreadsPerCore',
+                'LimitProcessorFeatures')))
+
+
+class NestedTest(HardwareCase):
+    """C6, as far as the planner goes."""
+
+    OPTIONS = {'dynamic_memory_ratio': 2.0}
+
+    def test_vmx_exposes_extensions_and_makes_memory_static(self):
+        """L051: vmx exposes virtualization, dynamic memory goes off."""
+        vm = self.boot_vm(hw_cpu_features='vmx', **GEN2).vm
+        self.assertTrue(vm.processor['ExposeVirtualizationExtensions'])
+        self.assertFalse(vm.memory['DynamicMemoryEnabled'])
+
+    def test_without_vmx_it_stays_off(self):
+        """L051: without vmx nested virtualization stays off."""
+        vm = self.boot_vm(**GEN2).vm
+        self.assertFalse(vm.processor['ExposeVirtualizationExtensions'])
+
+
+class QosTest(HardwareCase):
+    """C11: limits of local disks."""
+
+    def test_local_disks_are_limited_and_the_config_drive_is_not(self):
+        """L056: root and ephemerals, bytes counted in units of 8 KiB."""
+        image_id = self.glance.add_disk(**GEN2)
+        vm = self.vm(self.boot(
+            image_id, config_drive=True, flavor_id=self.flavor(
+                ephemeral_gib=1, **{'quota__disk_total_bytes_sec':
+                                    str(10 * 8192 + 1)})))
+        limits = {medium['HostResource'][0].rpartition('\\')[2]:
+                  medium['IOPSLimit'] for medium in vm.vm.media()}
+        self.assertEqual({'root.vhdx': 10, 'eph0.vhdx': 10,
+                          'configdrive.vhdx': 0}, limits)
+
+
+class DeviceMetadataTest(HardwareCase):
+    """C15: what the metadata service says of the devices."""
+
+    def test_devices_have_addresses(self):
+        """L123: untagged devices too."""
+        server = self.boot(self.glance.add_disk(**GEN2), networks='auto',
+                           flavor_id=self.flavor(ephemeral_gib=1))
+        found = self._devices(server)
+        port, = self.neutron.ports(server['id'])
+        self.assertEqual(
+            [('nic', port['mac_address']), ('disk', '0:0:0:0'),
+             ('disk', '0:0:0:1')],
+            [(device['type'], device.get('mac') or device['address'])
+             for device in found])
+
+    def _devices(self, server):
+        instance = objects.Instance.get_by_uuid(
+            context.get_admin_context(), server['id'],
+            expected_attrs=['device_metadata', 'flavor', 'metadata',
+                            'system_metadata', 'info_cache',
+                            'security_groups', 'keypairs'])
+        text = metadata.InstanceMetadata(instance).lookup(
+            '/openstack/latest/meta_data.json')
+        return json.loads(text)['devices']
