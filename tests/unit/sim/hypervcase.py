@@ -15,6 +15,7 @@ from tests import base
 install.install()
 
 from os_win import constants  # noqa: E402
+from os_win import exceptions  # noqa: E402
 
 V2 = '//./root/virtualization/v2'
 SERVICE = 'Msvm_VirtualSystemManagementService'
@@ -35,6 +36,7 @@ class HyperVTestCase(base.TestCase, fixtures.TestWithFixtures):
     WINDOWS = '2022'
     HOST = {}
     CLOCK = 'instant'
+    x_wmi = exceptions.x_wmi
 
     def setUp(self):
         super().setUp()

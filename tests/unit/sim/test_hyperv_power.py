@@ -3,6 +3,7 @@
 
 import ddt
 
+from compute_hyperv.sim import errors
 from compute_hyperv.sim import jobs
 from tests.unit.sim import hypervcase
 from tests.unit.sim.hypervcase import STARTED
@@ -56,7 +57,7 @@ class PowerMatrixTest(hypervcase.HyperVTestCase):
     def test_transition_that_is_not_simulated_is_named(self):
         """simulator.md 11: NotSimulated, never a silent answer."""
         self.create_vm()
-        with self.assertRaises(Exception):
+        with self.assertRaises(errors.NotSimulated):
             self.request_state(4)
         self.assertIn('RequestStateChange(4)',
                       ''.join(self.fabric.not_simulated))
