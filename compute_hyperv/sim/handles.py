@@ -93,9 +93,11 @@ class Handles:
             self._check(self.key_of(path, local), path, access, share)
 
     def _check(self, key: Key, path: str, access: int, share: int) -> None:
+        if not access:
+            return                      # attributes only: never in the way
         for other in self._by_key.get(key, ()):
-            if access & ~other.share and access & 7 or (
-                    other.access & ~share):
+            if other.access and (access & ~other.share
+                                 or other.access & ~share):
                 raise WinError(winerror.SHARING_VIOLATION, path)
 
     @staticmethod

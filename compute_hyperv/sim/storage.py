@@ -55,8 +55,10 @@ class Located:
     def need(self) -> 'Located':
         """Raise WinError 2 or 3 unless it exists."""
         if self.missing:
+            has_parent = self.missing == 1 and os.path.isdir(
+                os.path.dirname(self.local))
             raise WinError(
-                winerror.FILE_NOT_FOUND if self.missing == 1
+                winerror.FILE_NOT_FOUND if has_parent
                 else winerror.PATH_NOT_FOUND, self.path)
         return self
 
