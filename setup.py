@@ -18,7 +18,8 @@ def git_knows_us():
             capture_output=True, text=True)
     except OSError:
         return False
-    return os.path.realpath(found.stdout.strip()) == os.path.realpath(HERE)
+    return (found.returncode == 0 and
+            os.path.realpath(found.stdout.strip()) == os.path.realpath(HERE))
 
 
 # pbr reads the version from an sdist's PKG-INFO or from git. A plain copy of
