@@ -12,6 +12,7 @@ import ntpath
 import os
 
 from .. import devices
+from .. import disks
 from .. import jobs
 from .. import vm as vms
 from . import engine
@@ -191,6 +192,10 @@ def _check_file(vm: Vm, subtype: str, path: str) -> None:
     if suffix not in _SUFFIXES[subtype]:
         raise jobs.JobFailure(what + ' is of an unsupported format. '
                               '(0xC03A0014).')
+    if subtype == devices.HARD_DISK and (
+            disks.probe(vm.host.storage.local(path)) is None):
+        raise jobs.JobFailure(what + ': a virtual disk provider for the '
+                              'file was not found. (0xC03A0014).')
     if suffix == '.vhd' and vm.generation == 2 and (
             vm.host.quirks.gen2_refuses_vhd):
         raise jobs.JobFailure(what + ' cannot be used by a generation 2 '

@@ -212,8 +212,15 @@ class HyperVTestCase(base.TestCase, fixtures.TestWithFixtures):
         self.assertIsNone(self.host.v2.by_path(path), path)
 
     def everything(self):
-        """Every record but jobs, as text; equal if nothing changed."""
-        return sorted(
-            '%s %s' % (one.path, sorted(one.props.items(), key=str))
-            for one in self.host.v2.all()
-            if 'Job' not in one.cls.name)
+        """Every record but jobs: path -> properties but times."""
+        return {one.path: {name: value for name, value in one.props.items()
+                           if not name.startswith('TimeOfLast')}
+                for one in self.host.v2.all() if 'Job' not in one.cls.name}
+
+    def assert_unchanged(self, before):
+        """Nothing but jobs differs from :meth:`everything` before."""
+        now = self.everything()
+        self.assertEqual([], sorted(set(now) - set(before)), 'new')
+        self.assertEqual([], sorted(set(before) - set(now)), 'gone')
+        self.assertEqual([], [(path, before[path], now[path])
+                              for path in now if now[path] != before[path]])

@@ -136,8 +136,8 @@ class DefineSystemTest(hypervcase.HyperVTestCase):
         code = self.service.DefineSystem(
             ResourceSettings=[], ReferenceConfiguration=None,
             SystemSettings=settings.GetText_(1))[2]
-        self.assertEqual((INVALID_PARAMETER, before),
-                         (code, self.everything()))
+        self.assertEqual(INVALID_PARAMETER, code)
+        self.assert_unchanged(before)
 
 
 @ddt.ddt
@@ -165,7 +165,7 @@ class DestroySystemTest(hypervcase.HyperVTestCase):
         self.bring_to(state)
         self.assertEqual(STARTED,
                          self.service.DestroySystem(system.path_())[1])
-        self.assertEqual(before, self.everything())
+        self.assert_unchanged(before)
         self.assertTrue(self.files.exists(disk))
         self.assertEqual([], self.files.list_dir(
             'C:\\VMs\\vm\\Virtual Machines'))
@@ -211,8 +211,8 @@ class ModifySystemSettingsTest(hypervcase.HyperVTestCase):
         before = self.everything()
         code = self.modify_settings(**{name: value})
         if rule == 'O' and state != 'off':
-            self.assertEqual((INVALID_STATE, before),
-                             (code, self.everything()))
+            self.assertEqual(INVALID_STATE, code)
+            self.assert_unchanged(before)
         else:
             self.assertEqual(0, code)
             self.assertNotEqual(before, self.everything())
@@ -363,8 +363,8 @@ class MemoryTest(hypervcase.HyperVTestCase):
         """Section 5: even MiB, 32 MiB, minimum <= startup <= maximum."""
         self.create_vm()
         before = self.everything()
-        self.assertEqual((INVALID_PARAMETER, before),
-                         (self._modify(**wrong), self.everything()))
+        self.assertEqual(INVALID_PARAMETER, self._modify(**wrong))
+        self.assert_unchanged(before)
 
     def test_static_memory_has_one_size(self):
         """Section 5: minimum and maximum equal startup when static."""
