@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
+from . import native
 from . import views
 from . import vm as vm_module
 from .fabric import Fabric
@@ -25,6 +26,8 @@ A = typing.TypeVar('A', bound=Action)
 #: RequestedState of Msvm_ComputerSystem.RequestStateChange.
 STATES = {'start': 2, 'off': 3, 'save': 6, 'pause': 9, 'reset': 11}
 _DONE = (0, 4096)
+_FINAL = (7, 8, 9, 32768)
+_JOB_WAIT_S = 60
 
 
 class Refused(ValueError):
@@ -95,10 +98,23 @@ def _invoke(vm: vm_module.Vm, cls: str, path: str, method: str,
     code = out['ReturnValue']
     if code not in _DONE:
         raise Refused(f'{cls}.{method} of {vm.name} returned {code}')
-    job = out.get('Job')
-    record = vm.host.v2.by_path(job) if job else None
-    if record is not None and record['JobState'] == 10:
-        raise Refused(record['ErrorDescription'])
+    if out.get('Job'):
+        _wait_for(vm.host, out['Job'])
+
+
+def _wait_for(host: Host, job_path: str) -> None:
+    """Wait until a job has ended; a server's thread may sleep."""
+    deadline_s = native.monotonic() + _JOB_WAIT_S
+    while True:
+        job = host.v2.by_path(job_path)
+        state = job['JobState'] if job else 7
+        if state == 10 and job is not None:
+            raise Refused(job['ErrorDescription'])
+        if state in _FINAL:
+            return
+        if native.monotonic() > deadline_s:
+            raise Refused(f'not done after {_JOB_WAIT_S} s')
+        native.sleep(0.02)
 
 
 @action('vm')
@@ -172,7 +188,7 @@ def list_faults(fabric: Fabric) -> Args:
     """The plan."""
     return {'latency_s': fabric.faults.latency_s,
             'faults': [dict(dataclasses.asdict(one),
-                            effect=one.effect(one.kind or 'query'))
+                            effect=one.effect(one.kind or ''))
                        for one in fabric.faults]}
 
 

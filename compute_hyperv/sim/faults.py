@@ -164,7 +164,7 @@ class Fault:
             return 'kills the caller'
         if self.only_delays:
             return f'takes {self.delay_s} s longer'
-        if self.code is not None and kind == 'method':
+        if self.code is not None and kind in ('', 'method'):
             return f'returns {self.code}'
         return str(self.error(kind))
 
@@ -176,7 +176,7 @@ class Fault:
             return errors.Win32Error(self.win32)
         if self.win32 is not None:
             return errors.wmi_error(0x80070000 | self.win32 & 0xFFFF)
-        if kind in _WMI:
+        if kind in _WMI or not kind:
             return errors.wmi_error(errors.WBEM_E_TIMED_OUT if self.hang_s
                                     else errors.WBEM_E_FAILED)
         if self.code is not None:

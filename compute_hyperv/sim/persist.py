@@ -30,7 +30,7 @@ def _dump_store(store: engine.Store) -> typing.List[typing.List[typing.Any]]:
 def dump(fabric: fabric_module.Fabric) -> State:
     """The state as JSON takes it."""
     with fabric.lock:
-        return {'format': FORMAT, 'hosts': {
+        return {'format': FORMAT, 'shares': fabric.shares.dump(), 'hosts': {
             host.name: {
                 'windows': host.spec.windows, 'powered': host.powered,
                 'stores': {low: _dump_store(store)
@@ -73,6 +73,7 @@ def load(fabric: fabric_module.Fabric, path: str) -> typing.List[str]:
         raise ValueError(f'{path}: not the state of a fabric')
     found = []
     with fabric.lock:
+        fabric.shares.load(state['shares'])
         for name, saved in state['hosts'].items():
             host = fabric.find(name)
             if host is None or host.spec.windows != saved['windows']:

@@ -150,7 +150,8 @@ def table(view: str, rows: typing.Sequence[Row]
     """A view as a table, or a line if there is nothing in it."""
     if not rows:
         return _EMPTY.get(view, f'no {view}')
-    found = rich_table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    found = rich_table.Table(box=box.SIMPLE_HEAD, pad_edge=False,
+                             show_edge=False)
     for heading, _cell, justify in COLUMNS[view]:
         found.add_column(
             heading, justify=typing.cast(typing.Any, justify),
@@ -199,7 +200,8 @@ def faults(plan: Row) -> typing.Union[rich_table.Table, str]:
     """The fault plan as a table."""
     if not plan['faults'] and not plan['latency_s']:
         return 'no faults planned'
-    found = rich_table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    found = rich_table.Table(box=box.SIMPLE_HEAD, pad_edge=False,
+                             show_edge=False)
     for heading in ('no.', 'host', 'kind', 'calls like', 'which', 'effect',
                     'struck'):
         found.add_column(heading)

@@ -88,18 +88,25 @@ def vm(found: vm_module.Vm) -> Row:
             if 'Snapshot' in (one['VirtualSystemType'] or '')],
         'secure_boot': settings['SecureBootEnabled'],
         'folder': settings['ConfigurationDataRoot'],
-        'boot': list(settings['BootOrder'] or ()) or [
-            _boot_source(store, path)
-            for path in settings['BootSourceOrder'] or ()],
+        'boot': _boot_order(found),
         'media': devices, 'adapters': [_nic_row(found, one)
                                        for one in _nics(found)],
         'serial': [list(one['Connection'] or ())
                    for one in found.resources('Msvm_SerialPortSettingData')]}
 
 
-def _boot_source(store: typing.Any, path: str) -> str:
-    record = store.by_path(path)
-    return (record['BootSourceDescription'] or '') if record else path
+_BOOT_DEVICES = {0: 'floppy', 1: 'CD', 2: 'IDE', 3: 'network', 4: 'SCSI'}
+
+
+def _boot_order(found: vm_module.Vm) -> typing.List[str]:
+    settings = found.settings
+    if found.generation == 1:
+        return [_BOOT_DEVICES.get(one, str(one))
+                for one in settings['BootOrder'] or ()]
+    sources = [found.host.v2.by_path(path)
+               for path in settings['BootSourceOrder'] or ()]
+    return [one['BootSourceDescription'] or one['FirmwareDevicePath'] or
+            one['InstanceID'] for one in sources if one is not None]
 
 
 def _short(controller: typing.Any) -> str:

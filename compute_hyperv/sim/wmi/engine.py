@@ -11,10 +11,10 @@ import itertools
 import typing
 
 from .. import errors
+from . import cimxml
 from ..errors import fail
 from ..errors import NotSimulated
 from ..errors import x_wmi
-from . import cimxml
 from . import index
 from . import objectpath
 from . import values

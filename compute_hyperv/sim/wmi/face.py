@@ -14,10 +14,10 @@ import typing
 
 from .. import errors
 from .. import green
+from . import cimxml
 from ..errors import fail
 from ..errors import x_wmi
 from ..errors import x_wmi_timed_out
-from . import cimxml
 from . import objectpath
 from . import schema
 from . import values

@@ -10,11 +10,11 @@ from __future__ import annotations
 import typing
 
 from .. import errors
+from . import engine
 from ..errors import fail
 from ..errors import NotSimulated
-from ..ports import op
-from . import engine
 from . import objectpath
+from ..ports import op
 from . import registry
 from . import schema
 from . import values

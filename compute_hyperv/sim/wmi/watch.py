@@ -14,6 +14,7 @@ import typing
 from .. import errors
 from .. import native
 from ..errors import fail
+from . import objects
 from . import wql
 
 if typing.TYPE_CHECKING:
@@ -106,15 +107,15 @@ class Watch:
             for name, value in (props or {}).items():
                 env[prefix + name] = value
         if self._test(env):
-            self._queue.put(self._event(rec, kind, old))
+            self._queue.put(self._event(rec, kind, target or {}, old))
 
     def _event(self, rec: 'engine.Record', kind: str,
-               old: typing.Optional[Props]) -> Wire:
-        event = rec.wire()
+               target: Props, old: typing.Optional[Props]) -> Wire:
+        # The properties of that moment; the object may have moved on.
+        event = objects.wire(rec.cls, rec.path, {**rec.view(), **target})
         event['previous'] = None
         if kind == _MODIFIED and self._previous:
-            event['previous'] = dict(event, props={**event['props'],
-                                                   **(old or {})})
+            event['previous'] = objects.wire(rec.cls, rec.path, old or {})
         return event
 
     def next(self, timeout_s: float) -> typing.Optional[Wire]:

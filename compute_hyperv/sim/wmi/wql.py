@@ -19,6 +19,7 @@ from .schema import PropDef
 Env = typing.Mapping[str, typing.Any]
 Test = typing.Callable[[Env], bool]
 Node = typing.Tuple[typing.Any, ...]
+Compiled = typing.Tuple[Test, typing.List[index.Term]]
 _TOKEN = re.compile(
     r"""\s*('(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.)*"|!=|<>|<=|>=|"""
     r"""[=<>(),*]|[-\w.]+)""", re.S)
@@ -248,8 +249,7 @@ class _Compiler:
         self.names.add(prop.name)
         return key, prop
 
-    def node(self, node: Node) -> typing.Tuple[Test,
-                                               typing.List[index.Term]]:
+    def node(self, node: Node) -> Compiled:
         kind = node[0]
         if kind in ('and', 'or'):
             return self._chain(kind, [self.node(one) for one in node[1]])
@@ -266,9 +266,7 @@ class _Compiler:
         return self._compare(kind, node[1], node[2])
 
     @staticmethod
-    def _chain(kind: str, parts: typing.List[typing.Tuple[
-            Test, typing.List[index.Term]]]
-            ) -> typing.Tuple[Test, typing.List[index.Term]]:
+    def _chain(kind: str, parts: typing.List[Compiled]) -> Compiled:
         tests = [test for test, _terms in parts]
         if kind == 'or':
             return (lambda env: any(test(env) for test in tests)), []
@@ -276,8 +274,7 @@ class _Compiler:
                 [term for _test, terms in parts for term in terms])
 
     def _compare(self, operator: str, name: str,
-                 operand: typing.Union[Literal, str]
-                 ) -> typing.Tuple[Test, typing.List[index.Term]]:
+                 operand: typing.Union[Literal, str]) -> Compiled:
         key, prop = self._field(name)
         if operator == 'like':
             return self._compare_like(key, prop, operand)
@@ -306,8 +303,7 @@ class _Compiler:
         return test, terms
 
     def _compare_like(self, key: str, prop: PropDef,
-                      operand: typing.Union[Literal, str]
-                      ) -> typing.Tuple[Test, typing.List[index.Term]]:
+                      operand: typing.Union[Literal, str]) -> Compiled:
         if not isinstance(operand, Literal) or prop.type != 'string':
             self._bad(f'{prop.name} like {operand}')
         pattern = operand.text
