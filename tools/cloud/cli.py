@@ -48,6 +48,9 @@ def main(argv: Sequence[str]) -> int:
         show.close()
         _explain(exc)
         return 1
+    except BrokenPipeError:     # the reader, such as head, has enough
+        sys.stdout = open(os.devnull, 'w')
+        return 0
     except OSError as exc:      # a folder that cannot be written, a full disk
         show.close()
         _explain(errors.DemoError(str(exc)))

@@ -211,6 +211,7 @@ class Configs:
             '# source this file, then use the openstack command\n' +
             ''.join(f'export {key}={value}\n'
                     for key, value in lines.items()) +
+            f'export HYPERV_SIM_SOCKET={self._layout.fabric_dir}/socket\n'
             f'export PATH="{self._layout.venv_dir}/bin:$PATH"\n')
 
     def _database(self, name: str) -> Mapping[str, object]:

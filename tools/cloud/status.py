@@ -23,10 +23,13 @@ def show_server(cloud: clouds.Cloud, client: clients.Client,
     title = f'$ openstack server show {name}'
     show.title(title)
     show.say(client.run('server', 'show', name, *columns).rstrip())
+    server = client.server(name) or {}
+    instance_name = server.get('OS-EXT-SRV-ATTR:instance_name', name)
     client.show('console', 'log', 'show', '--lines', str(_CONSOLE_LINES),
                 name)
-    show.title('$ hyperv-sim show')
-    show.say(cloud.simulator.ask('show').rstrip())
+    for words in (['show', 'vms'], ['show', 'vm', instance_name]):
+        show.title(f'$ hyperv-sim {" ".join(words)}')
+        show.say(cloud.simulator.ask(*words).rstrip())
 
 
 def how_to_go_on(cloud: clouds.Cloud, show: progress.Progress) -> None:
@@ -35,10 +38,9 @@ def how_to_go_on(cloud: clouds.Cloud, show: progress.Progress) -> None:
     default = layouts.CHECKOUT_DIR / '.demo'
     folder = '' if layout.base_dir == default else f' --dir {layout.base_dir}'
     rows = [
-        ('The openstack client', f'. {layout.openrc_path}'),
+        ('For openstack, hyperv-sim', f'. {layout.openrc_path}'),
         ('One more server', f'tools/demo boot NAME --host HV2{folder}'),
-        ('The simulated hosts',
-         f'hyperv-sim show --socket {cloud.simulator.socket_path}'),
+        ('The simulated hosts', 'hyperv-sim show, hyperv-sim --help'),
         ('Logs', f'{layout.log_dir}/'),
         ('What runs', f'tools/demo status{folder}'),
         ('Stop, keep everything', f'tools/demo down{folder}'),
