@@ -136,7 +136,8 @@ class SerialConsoleOps:
 
         :raises ConsoleNotAvailable: the VM is shielded.
         """
-        self._require_unshielded(instance)
+        if self._win.vm.is_secure_vm(instance.name):
+            raise exception.ConsoleNotAvailable()
         for handler in self._handlers.get(instance.name, []):
             handler.flush()
         log_path = self._paths.console_path(instance.name)
@@ -146,22 +147,18 @@ class SerialConsoleOps:
     def console(self, instance: Any) -> console_type.ConsoleSerial:
         """Where nova-serialproxy finds the interactive console.
 
-        :raises ConsoleTypeUnavailable: the instance has none.
-        :raises ConsoleNotAvailable: the VM is shielded or does not run.
+        :raises ConsoleTypeUnavailable: consoles are disabled, or the VM is
+            shielded.
+        :raises InstanceNotReady: it does not run.
         """
-        if self._pool is None:
+        if self._pool is None or self._win.vm.is_secure_vm(instance.name):
             raise exception.ConsoleTypeUnavailable(console_type='serial')
-        self._require_unshielded(instance)
         addresses = [handler.address
                      for handler in self._handlers.get(instance.name, [])
                      if handler.address and handler.is_alive]
         if not addresses:
-            raise exception.ConsoleNotAvailable()
+            raise exception.InstanceNotReady(instance_id=instance.uuid)
         return console_type.ConsoleSerial(*addresses[0])
-
-    def _require_unshielded(self, instance: Any) -> None:
-        if self._win.vm.is_secure_vm(instance.name):
-            raise exception.ConsoleNotAvailable()
 
     def _serve(self, vm_name: str) -> None:
         pipes = self._win.vm.get_vm_serial_port_connections(vm_name)
