@@ -87,13 +87,15 @@ class DiskTest(ConfigDriveCase):
                          self.read(server, 'latest/user_data'))
 
     def test_static_addresses_are_in_the_network_data(self):
-        """L035: static addresses appear in the network data."""
+        """L035: addresses of networks without DHCP are written down."""
+        for name, subnet in self.neutron._subnets.items():
+            self.neutron._subnets[name] = subnet | {'enable_dhcp': False}
         server = self.boot_with_drive(networks='auto')
         port, = self.neutron.ports(server['id'])
         network = json.loads(self.read(server, 'latest/network_data.json'))
         self.assertIn(
             port['fixed_ips'][0]['ip_address'],
-            [item.get('ip_address') for item in network['networks']])
+            [item['ip_address'] for item in network['networks']])
         self.assertEqual([port['mac_address']],
                          [link['ethernet_mac_address']
                           for link in network['links']])

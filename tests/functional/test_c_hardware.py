@@ -3,7 +3,6 @@
 
 import json
 
-import ddt
 from nova.api.metadata import base as metadata
 from nova import context
 from nova import objects
@@ -46,73 +45,72 @@ class HardwareCase(base.TestCase):
         self.assertFalse(self.glance.downloads)
 
 
-@ddt.ddt
 class GenerationTest(HardwareCase):
     """C1: the generation that the image was prepared for."""
 
-    @ddt.data(({}, 1), ({'hw_machine_type': 'hyperv-gen1'}, 1), (GEN2, 2),
-              ({'hw_firmware_type': 'uefi'}, 2),
-              ({'hw_firmware_type': 'bios'}, 1))
-    @ddt.unpack
-    def test_image_chooses(self, properties, expected):
-        self.assertEqual(expected, self.boot_vm(**properties).generation)
+    def test_image_chooses(self):
+        for properties, expected in (
+                ({}, 1), ({'hw_machine_type': 'hyperv-gen1'}, 1), (GEN2, 2),
+                ({'hw_firmware_type': 'uefi'}, 2),
+                ({'hw_firmware_type': 'bios'}, 1)):
+            self.assertEqual(expected, self.boot_vm(**properties).generation,
+                             properties)
 
-    def test_contradiction_is_refused(self):
+    def test_what_hyper_v_does_not_have_is_refused(self):
         self.assert_refused(
             'hw_machine_type=hyperv-gen1', 'hw_firmware_type=uefi',
             hw_machine_type='hyperv-gen1', hw_firmware_type='uefi')
-
-    def test_machine_of_another_hypervisor_is_refused(self):
         self.assert_refused('hw_machine_type=pc-q35',
                             'allowed: hyperv-gen1, hyperv-gen2',
                             hw_machine_type='pc-q35')
 
 
-@ddt.ddt
 class SecureBootTest(HardwareCase):
     """C2: UEFI secure boot."""
 
-    @ddt.data(('windows', 'MicrosoftWindows'),
-              ('linux', 'MicrosoftUEFICertificateAuthority'))
-    @ddt.unpack
-    def test_os_type_chooses_the_template(self, os_type, template):
-        """L043: Linux gets the UEFI CA template, Windows its own."""
-        vm = self.boot_vm(os_secure_boot='required', os_type=os_type, **GEN2)
-        self.assertTrue(vm.settings['SecureBootEnabled'])
-        found = self.host.v2.find_one('Msvm_VirtualSystemSettingData',
-                                      ElementName=template)
-        self.assertEqual(found['SecureBootTemplateId'],
-                         vm.settings['SecureBootTemplateId'])
+    def template(self, name):
+        """Id of the template that Hyper-V calls *name*."""
+        return self.host.v2.find_one(
+            'Msvm_VirtualSystemSettingData',
+            ElementName=name)['SecureBootTemplateId']
 
-    def test_it_is_off_unless_asked_for(self):
-        """L043: generation 2 has secure boot off unless requested."""
-        vm = self.boot_vm(os_secure_boot='optional', **GEN2)
-        self.assertFalse(vm.settings['SecureBootEnabled'])
+    def test_flavor_and_image_decide(self):
+        """L042, L043: off unless requested; os_type chooses templates."""
+        windows = 'MicrosoftWindows'
+        linux = 'MicrosoftUEFICertificateAuthority'
+        for flavor, image, os_type, expected in (
+                (None, 'required', 'windows', windows),
+                (None, 'required', 'linux', linux),
+                ('required', None, 'windows', windows),
+                (None, 'optional', 'windows', None),
+                (None, None, None, None)):
+            specs = {'os__secure_boot': flavor} if flavor else {}
+            properties = {'os_secure_boot': image, 'os_type': os_type}
+            vm = self.boot_vm(specs, **GEN2, **{
+                name: value for name, value in properties.items() if value})
+            self.assertEqual(expected is not None,
+                             bool(vm.settings['SecureBootEnabled']))
+            if expected:
+                self.assertEqual(self.template(expected),
+                                 vm.settings['SecureBootTemplateId'])
 
-    def test_flavor_turns_it_on_if_the_image_is_silent(self):
-        vm = self.boot_vm({'os__secure_boot': 'required'}, os_type='windows',
-                          **GEN2)
-        self.assertTrue(vm.settings['SecureBootEnabled'])
-
-    @ddt.data('disabled', 'optional')
-    def test_contradiction_is_refused(self, image):
+    def test_contradiction_is_refused(self):
         """L042: flavor required and image disabled is refused.
 
         Nova 34's scheduler does it, before any host is asked, and for it
         'optional' contradicts too.
         """
-        self.assert_refused(
-            'os:secure_boot', f'os_secure_boot explicitly set to {image}',
-            flavor={'os__secure_boot': 'required'}, os_secure_boot=image,
-            os_type='linux', **GEN2)
+        for image in ('disabled', 'optional'):
+            self.assert_refused(
+                'os:secure_boot',
+                f'os_secure_boot explicitly set to {image}',
+                flavor={'os__secure_boot': 'required'},
+                os_secure_boot=image, os_type='linux', **GEN2)
 
-    def test_generation_1_is_refused(self):
-        """L042: generation 1 is refused."""
+    def test_generation_1_or_no_os_type_is_refused(self):
+        """L042: generation 1, or a missing os_type, is refused."""
         self.assert_refused('hw_machine_type=hyperv-gen2',
                             os_secure_boot='required', os_type='windows')
-
-    def test_missing_os_type_is_refused(self):
-        """L042: a missing os_type is refused."""
         self.assert_refused('os_type', 'linux, windows',
                             os_secure_boot='required', **GEN2)
 
@@ -135,27 +133,24 @@ class BootOrderTest(HardwareCase):
             image_id, networks='auto', config_drive=True,
             flavor_id=self.flavor(ephemeral_gib=1, swap_mib=64)))
 
-    def test_generation_2_boots_the_root_disk_first(self):
+    def test_generation_2_boots_root_or_iso_first(self):
         """L041: root, other disks; network devices come after."""
         vm = self.boot_with_everything(self.glance.add_disk(**GEN2))
         self.assertEqual(
             ['root.vhdx', 'eph0.vhdx', 'swap.vhdx', 'configdrive.vhdx', ''],
             vm.boot_order)
-
-    def test_generation_2_boots_an_iso_first(self):
         vm = self.boot_with_everything(self.glance.add_iso(**GEN2))
         self.assertEqual(['root.iso', 'root.vhdx'], vm.boot_order[:2])
         self.assertEqual('', vm.boot_order[-1])
 
-    def test_generation_1_boots_the_disk_first(self):
-        """L040: hard disk is first unless the image is an ISO."""
+    def test_generation_1_boots_disk_or_iso_first(self):
+        """L040: an ISO image puts CD-ROM first, otherwise the disk.
+
+        The server's own copy of the ISO is attached.
+        """
         vm = self.boot_with_everything(self.glance.add_disk())
         self.assertEqual([2, 1, 3, 0], list(vm.settings['BootOrder']))
-
-    def test_generation_1_boots_an_iso_first(self):
-        """L040: an ISO image puts CD-ROM first; the copy is attached."""
-        image_id = self.glance.add_iso()
-        vm = self.boot_with_everything(image_id)
+        vm = self.boot_with_everything(self.glance.add_iso())
         self.assertEqual([1, 2, 3, 0], list(vm.settings['BootOrder']))
         dvd, = [drive for drive in vm.drives if drive.is_dvd]
         self.assertEqual('root.iso', dvd.name)
@@ -169,16 +164,16 @@ class MemoryTest(HardwareCase):
               'numa_nodes': 2},)
     OPTIONS = {'dynamic_memory_ratio': 1.3}
 
-    def test_dynamic_memory_starts_with_a_part(self):
-        """L049: startup = minimum = RAM / r, rounded down to even."""
+    def test_dynamic_memory_starts_with_a_part_but_not_with_numa(self):
+        """L049: startup = minimum = RAM / r, rounded down to even.
+
+        L050: vNUMA forces the ratio to 1; L052: symmetric nodes.
+        """
         memory = self.boot_vm({'memory_mib': 1024}).vm.memory
         self.assertEqual(
             (True, 786, 786, 1024),
             (memory['DynamicMemoryEnabled'], memory['VirtualQuantity'],
              memory['Reservation'], memory['Limit']))
-
-    def test_numa_turns_dynamic_memory_off(self):
-        """L050: vNUMA forces the ratio to 1; L052: symmetric nodes."""
         vm = self.boot_vm({'memory_mib': 2048, 'vcpus': 4,
                            'hw__numa_nodes': '2'})
         memory, processor = vm.vm.memory, vm.vm.processor
@@ -198,34 +193,22 @@ class MemoryTest(HardwareCase):
                     'hw__numa_mem.0': '1024', 'hw__numa_mem.1': '1024'})
 
 
-class StaticMemoryTest(HardwareCase):
-
-    def test_memory_is_static_by_default(self):
-        """L049: with 1.0 dynamic memory is off."""
-        memory = self.boot_vm({'memory_mib': 1024}).vm.memory
-        self.assertEqual(
-            (False, 1024, 1024),
-            (memory['DynamicMemoryEnabled'], memory['VirtualQuantity'],
-             memory['Reservation']))
-
-
-@ddt.ddt
 class SerialPortsTest(HardwareCase):
     """C12: which COM port is for whom."""
 
-    @ddt.data(({}, [True, False]),
-              ({'interactive_serial_port': '2'}, [False, True]),
-              ({'logging_serial_port': '2'}, [True, True]))
-    @ddt.unpack
-    def test_ports_have_pipes(self, properties, expected):
+    def test_ports_have_pipes(self):
         """L064: image properties choose COM1 and COM2."""
-        pipes = self.boot_vm(**properties).serial_pipes
-        self.assertEqual(expected, [bool(pipe) for pipe in pipes])
+        for properties, expected in (
+                ({}, [True, False]),
+                ({'interactive_serial_port': '2'}, [False, True]),
+                ({'logging_serial_port': '2'}, [True, True])):
+            pipes = self.boot_vm(**properties).serial_pipes
+            self.assertEqual(expected, [bool(pipe) for pipe in pipes])
 
-    @ddt.data('interactive_serial_port', 'logging_serial_port')
-    def test_other_numbers_are_refused(self, name):
+    def test_other_numbers_are_refused(self):
         """L064: other numbers are refused."""
-        self.assert_refused(f'{name}=3; allowed: 1, 2', **{name: '3'})
+        for name in ('interactive_serial_port', 'logging_serial_port'):
+            self.assert_refused(f'{name}=3; allowed: 1, 2', **{name: '3'})
 
 
 class CpuTest(HardwareCase):
@@ -233,12 +216,8 @@ class CpuTest(HardwareCase):
 
     OPTIONS = {'limit_cpu_features': True}
 
-    def test_features_are_limited(self):
+    def test_features_quota_and_shares_are_set(self):
         """L053: the processor-compatibility flag is set at creation."""
-        self.assertTrue(
-            self.boot_vm().vm.processor['LimitProcessorFeatures'])
-
-    def test_quota_and_shares_become_limit_and_weight(self):
         processor = self.boot_vm({
             'vcpus': 2, 'quota__cpu_quota': '25000',
             'quota__cpu_period': '100000', 'quota__cpu_shares': '4096',
@@ -256,47 +235,43 @@ class NestedTest(HardwareCase):
     OPTIONS = {'dynamic_memory_ratio': 2.0}
 
     def test_vmx_exposes_extensions_and_makes_memory_static(self):
-        """L051: vmx exposes virtualization, dynamic memory goes off."""
+        """L051: and without vmx nested virtualization stays off."""
         vm = self.boot_vm(hw_cpu_features='vmx', **GEN2).vm
         self.assertTrue(vm.processor['ExposeVirtualizationExtensions'])
         self.assertFalse(vm.memory['DynamicMemoryEnabled'])
-
-    def test_without_vmx_it_stays_off(self):
-        """L051: without vmx nested virtualization stays off."""
         vm = self.boot_vm(**GEN2).vm
         self.assertFalse(vm.processor['ExposeVirtualizationExtensions'])
 
 
-class QosTest(HardwareCase):
-    """C11: limits of local disks."""
+class DefaultsTest(HardwareCase):
+    """C11, C15, and what a VM has when nothing special is asked."""
 
-    def test_local_disks_are_limited_and_the_config_drive_is_not(self):
-        """L056: root and ephemerals, bytes counted in units of 8 KiB."""
-        image_id = self.glance.add_disk(**GEN2)
-        vm = self.vm(self.boot(
-            image_id, config_drive=True, flavor_id=self.flavor(
-                ephemeral_gib=1, **{'quota__disk_total_bytes_sec':
-                                    str(10 * 8192 + 1)})))
-        limits = {medium['HostResource'][0].rpartition('\\')[2]:
-                  medium['IOPSLimit'] for medium in vm.vm.media()}
-        self.assertEqual({'root.vhdx': 10, 'eph0.vhdx': 10,
-                          'configdrive.vhdx': 0}, limits)
+    def test_disks_are_limited_and_devices_described(self):
+        """L056: root and ephemerals, bytes counted in units of 8 KiB.
 
-
-class DeviceMetadataTest(HardwareCase):
-    """C15: what the metadata service says of the devices."""
-
-    def test_devices_have_addresses(self):
-        """L123: untagged devices too."""
-        server = self.boot(self.glance.add_disk(**GEN2), networks='auto',
-                           flavor_id=self.flavor(ephemeral_gib=1))
-        found = self._devices(server)
+        L123: untagged devices have addresses too.  L049: with a ratio of
+        1.0 dynamic memory is off.
+        """
+        server = self.boot(
+            self.glance.add_disk(**GEN2), networks='auto', config_drive=True,
+            flavor_id=self.flavor(
+                memory_mib=1024, ephemeral_gib=1,
+                **{'quota__disk_total_bytes_sec': str(10 * 8192 + 1)}))
+        vm = self.vm(server).vm
+        self.assertEqual(
+            {'root.vhdx': 10, 'eph0.vhdx': 10, 'configdrive.vhdx': 0},
+            {medium['HostResource'][0].rpartition('\\')[2]:
+             medium['IOPSLimit'] for medium in vm.media()})
+        self.assertEqual(
+            (False, 1024, 1024),
+            (vm.memory['DynamicMemoryEnabled'],
+             vm.memory['VirtualQuantity'], vm.memory['Reservation']))
         port, = self.neutron.ports(server['id'])
         self.assertEqual(
             [('nic', port['mac_address']), ('disk', '0:0:0:0'),
-             ('disk', '0:0:0:1')],
+             ('disk', '0:0:0:2')],
             [(device['type'], device.get('mac') or device['address'])
-             for device in found])
+             for device in self._devices(server)])
 
     def _devices(self, server):
         instance = objects.Instance.get_by_uuid(
