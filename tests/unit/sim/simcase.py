@@ -5,9 +5,12 @@ import logging
 import shutil
 import tempfile
 import unittest
+from unittest import mock
 
 from compute_hyperv.sim import fabric as sim_fabric
+from compute_hyperv.sim.wmi import engine
 from compute_hyperv.sim.wmi import face
+from compute_hyperv.sim.wmi import registry
 
 # What os-win logs about the failures that tests cause is no news.
 logging.getLogger().addHandler(logging.NullHandler())
@@ -53,3 +56,21 @@ class SimTestCase(unittest.TestCase):
             hex(hresult),
             hex(caught.exception.com_error.hresult & 0xFFFFFFFF))
         return caught.exception
+
+
+class FaceTestCase(SimTestCase):
+    """Methods registered by a test are gone after it."""
+
+    def setUp(self):
+        super().setUp()
+        methods = mock.patch.dict(registry._methods)
+        methods.start()
+        self.addCleanup(methods.stop)
+        self.calls = []
+
+    def answer(self, namespace, cls, name, **out):
+        """Let a method note its call and give *out*."""
+        @engine.method(namespace, cls, name)
+        def handler(call):
+            self.calls.append(call)
+            return dict(out)
