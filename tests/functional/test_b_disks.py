@@ -3,8 +3,6 @@
 
 import ntpath
 
-import ddt
-
 from compute_hyperv import model
 from compute_hyperv.sim import disks
 from tests.functional import base
@@ -41,21 +39,27 @@ class DisksCase(base.TestCase):
                              disk.read(disk.size_bytes - 4096, 4096))
 
 
-@ddt.ddt
 class CowTest(DisksCase):
     """B1 with use_cow_images."""
 
-    @ddt.data('vhd', 'vhdx')
-    def test_root_is_a_child_of_the_cached_image(self, disk_format):
-        """L018, L025: it is grown to what fits into the flavor."""
-        image_id = self.glance.add_disk(disk_format)
-        vm = self.vm(self.boot(image_id, flavor_id=self.flavor(disk_gib=2)))
-        drive = vm.drive(f'root.{disk_format}')
-        disk = self.disk(drive.path)
-        self.assertEqual('differencing', disk.kind)
-        self.assertIn('_base', disk.parent_path)
-        self.assertTrue(2 * GIB - 64 * MIB < disk.size_bytes <= 2 * GIB)
-        self.assert_has_image(drive.path, image_id)
+    def test_root_is_a_child_of_the_cached_image(self):
+        """L018, L025: it is grown to what fits into the flavor.
+
+        L026: an image of the flavor's own size boots as it is.
+        """
+        for disk_format in ('vhd', 'vhdx'):
+            image_id = self.glance.add_disk(disk_format)
+            vm = self.vm(self.boot(image_id,
+                                   flavor_id=self.flavor(disk_gib=2)))
+            drive = vm.drive(f'root.{disk_format}')
+            disk = self.disk(drive.path)
+            self.assertEqual('differencing', disk.kind)
+            self.assertIn('_base', disk.parent_path)
+            self.assertTrue(2 * GIB - 64 * MIB < disk.size_bytes <= 2 * GIB)
+            self.assert_has_image(drive.path, image_id)
+        image_id = self.glance.add_disk('vhdx', size_bytes=GIB)
+        drive = self.vm(self.boot(image_id)).drive('root.vhdx')
+        self.assertEqual(GIB, self.disk(drive.path).size_bytes)
 
     def test_flavors_of_two_sizes_share_one_download(self):
         """L018: each size of VHD has its own parent, made once."""
@@ -69,12 +73,6 @@ class CowTest(DisksCase):
         self.assertEqual(2, len(set(parents)))
         self.assertEqual(parents[1], parents[2])
         self.assertEqual(1, self.glance.downloads[image_id])
-
-    def test_image_of_the_flavors_size_boots(self):
-        """L026: without any resize error."""
-        image_id = self.glance.add_disk('vhdx', size_bytes=GIB)
-        drive = self.vm(self.boot(image_id)).drive('root.vhdx')
-        self.assertEqual(GIB, self.disk(drive.path).size_bytes)
 
     def test_image_over_the_flavors_size_is_refused(self):
         """L019: refused with that error; no VM, file or port is left."""
@@ -93,35 +91,38 @@ class CowTest(DisksCase):
         self.assertEqual([], self.view().vm_names)
 
 
-@ddt.ddt
 class CopyTest(DisksCase):
     """B1 without use_cow_images."""
 
     COW = False
 
-    @ddt.data('vhd', 'vhdx')
-    def test_root_is_a_copy_of_its_own(self, disk_format):
+    def test_root_is_a_copy_of_its_own(self):
         """L025: the virtual size leaves room for the format's metadata."""
-        image_id = self.glance.add_disk(disk_format)
-        vm = self.vm(self.boot(image_id, flavor_id=self.flavor(disk_gib=2)))
-        drive = vm.drive(f'root.{disk_format}')
-        disk = self.disk(drive.path)
-        self.assertEqual(('dynamic', None), (disk.kind, disk.parent_path))
-        self.assertTrue(2 * GIB - 64 * MIB < disk.size_bytes <= 2 * GIB)
-        self.assert_has_image(drive.path, image_id)
+        for disk_format in ('vhd', 'vhdx'):
+            image_id = self.glance.add_disk(disk_format)
+            vm = self.vm(self.boot(image_id,
+                                   flavor_id=self.flavor(disk_gib=2)))
+            drive = vm.drive(f'root.{disk_format}')
+            disk = self.disk(drive.path)
+            self.assertEqual(('dynamic', None),
+                             (disk.kind, disk.parent_path))
+            self.assertTrue(2 * GIB - 64 * MIB < disk.size_bytes <= 2 * GIB)
+            self.assert_has_image(drive.path, image_id)
 
 
-@ddt.ddt
 class ManyDisksTest(DisksCase):
     """B2: ISO, blank, ephemeral and swap disks."""
 
-    @ddt.data((1, 'ide'), (2, 'scsi'))
-    @ddt.unpack
-    def test_iso_boots_beside_a_blank_disk(self, generation, bus):
+    def test_iso_boots_beside_a_blank_disk(self):
         """L040: the server gets its own copy of the ISO."""
-        image_id = self.glance.add_iso(
-            hw_machine_type=f'hyperv-gen{generation}')
-        vm = self.vm(self.boot(image_id, flavor_id=self.flavor(disk_gib=3)))
+        for generation, bus in ((1, 'ide'), (2, 'scsi')):
+            image_id = self.glance.add_iso(
+                hw_machine_type=f'hyperv-gen{generation}')
+            vm = self.vm(self.boot(image_id,
+                                   flavor_id=self.flavor(disk_gib=3)))
+            self._check_iso_and_blank(vm, bus, image_id)
+
+    def _check_iso_and_blank(self, vm, bus, image_id):
         self.assertEqual(
             [('root.iso', bus, 0, True), ('root.vhdx', bus, 1, False)],
             [(drive.name, drive.bus, drive.lun, drive.is_dvd)

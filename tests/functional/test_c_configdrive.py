@@ -5,8 +5,6 @@ import base64
 import json
 import subprocess
 
-import ddt
-
 from tests.functional import base
 
 
@@ -45,30 +43,24 @@ class ConfigDriveCase(base.TestCase):
         return json.loads(self.read(server, 'latest/meta_data.json'))
 
 
-@ddt.ddt
 class DiskTest(ConfigDriveCase):
     """The default: a small disk."""
 
-    @ddt.data((1, 'configdrive.vhd', ('ide', 1, 1)),
-              (2, 'configdrive.vhdx', ('scsi', 0, 1)))
-    @ddt.unpack
-    def test_disk_is_where_its_generation_has_it(self, generation, name,
-                                                 slot):
-        """L032: gen 1 on the second IDE controller, gen 2 on SCSI."""
-        server = self.boot_with_drive(generation)
-        drive = self.vm(server).drive(name)
-        self.assertEqual((slot, False), (
-            (drive.bus, drive.controller, drive.lun), drive.is_dvd))
-        self.assertEqual(server['id'], self.metadata(server)['uuid'])
+    def test_disk_is_where_its_generation_has_it(self):
+        """L032: gen 1 on the second IDE controller, gen 2 on SCSI.
 
-    def test_password_is_kept_out(self):
-        """L034: only if the operator enabled it."""
-        server = self.boot_with_drive(adminPass='secret')
-        self.assertNotIn('admin_pass', self.metadata(server))
-
-    def test_server_without_one_has_none(self):
-        drives = self.vm(self.boot()).drives
-        self.assertEqual(['root.vhdx'], [drive.name for drive in drives])
+        L034: the password is on it only if the operator enabled it.
+        """
+        for generation, name, slot in (
+                (1, 'configdrive.vhd', ('ide', 1, 1)),
+                (2, 'configdrive.vhdx', ('scsi', 0, 1))):
+            server = self.boot_with_drive(generation, adminPass='secret')
+            drive = self.vm(server).drive(name)
+            self.assertEqual((slot, False), (
+                (drive.bus, drive.controller, drive.lun), drive.is_dvd))
+            metadata = self.metadata(server)
+            self.assertEqual(server['id'], metadata['uuid'])
+            self.assertNotIn('admin_pass', metadata)
 
     def test_files_user_data_and_metadata_are_on_it(self):
         self.api.microversion = '2.56'      # the last with personality
@@ -120,8 +112,7 @@ class CdTest(ConfigDriveCase):
         server = self.boot_with_drive(2, adminPass='secret')
         self.assertTrue(self.vm(server).drive('configdrive.iso').is_dvd)
         self.assertEqual('secret', self.metadata(server)['admin_pass'])
-
-    def test_image_can_demand_it(self):
+        # An image can demand one.
         image_id = self.glance.add_disk(img_config_drive='mandatory')
         server = self.boot(image_id)
         self.assertEqual('True', server['config_drive'])
