@@ -28,6 +28,14 @@ STATES = {'start': 2, 'off': 3, 'save': 6, 'pause': 9, 'reset': 11}
 _DONE = (0, 4096)
 _FINAL = (7, 8, 9, 32768)
 _JOB_WAIT_S = 60
+_CODES = {
+    1: 'not supported', 5: 'invalid parameter', 32768: 'failed',
+    32769: 'access denied', 32770: 'not supported',
+    32773: 'invalid parameter', 32774: 'in use',
+    32775: 'invalid state for this operation (32775)',
+    32780: 'the guest does not answer (32780)'}
+_STATE_AFTER = {'start': vm_module.RUNNING, 'off': vm_module.OFF,
+                'save': vm_module.SAVED, 'pause': vm_module.PAUSED}
 
 
 class Refused(ValueError):
@@ -97,7 +105,8 @@ def _invoke(vm: vm_module.Vm, cls: str, path: str, method: str,
     out = ops.invoke(vm.host, '.', V2, cls, path, method, args)
     code = out['ReturnValue']
     if code not in _DONE:
-        raise Refused(f'{cls}.{method} of {vm.name} returned {code}')
+        why = _CODES.get(code, f'code {code}')
+        raise Refused(f'{vm.name}: {method} was refused: {why}')
     if out.get('Job'):
         _wait_for(vm.host, out['Job'])
 
@@ -138,6 +147,8 @@ def change_vm(fabric: Fabric, name: str, act: str,
             raise Refused(f'{vm.name} is not running')
         _invoke(vm, component.cls.name, component.path, 'InitiateShutdown',
                 Force=False, Reason='asked by hyperv-sim')
+    elif vm.state == _STATE_AFTER.get(act):
+        return vm_module.state_name(vm.state)
     elif act in STATES:
         _invoke(vm, vm.system.cls.name, vm.system.path,
                 'RequestStateChange', RequestedState=STATES[act])

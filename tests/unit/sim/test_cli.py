@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command hyperv-sim, as a person uses it: several processes."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import ddt
+
+from compute_hyperv.sim import cli
+from compute_hyperv.sim import show
+
+FABRIC = """\
+clock: real
+scale: 0.01
+hosts:
+  - {name: HV1, windows: 2022, cpus: 4, memory_mib: 8192,
+     volumes: {C: 50, D: 100}}
+  - {name: HV2, windows: 2019, switches: [{name: inner, kind: private}]}
+"""
+SCRIPT = """\
+import sys
+from compute_hyperv import oswin_loader
+import os_win.exceptions
+host = oswin_loader.bind()
+vm = host.utilsfactory.get_vmutils()
+host.utilsfactory.get_pathutils().check_create_dir('C:\\\\i')
+vm.create_vm(sys.argv[1], False, 2, 'C:\\\\i')
+vm.set_vm_state(sys.argv[1], 2)
+print(host.name, vm.get_vm_state(sys.argv[1]))
+"""
+SIM = [sys.executable, '-m', 'compute_hyperv.sim']
+
+
+class CommandsTest(unittest.TestCase):
+    """One served fabric, from start to restart."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = tempfile.mkdtemp(prefix='sim-')
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.write('fabric.yaml', FABRIC)
+        self.write('script.py', SCRIPT)
+        self.socket = os.path.join(self.folder, 'socket')
+        self.serve()
+
+    def write(self, name, text):
+        with open(os.path.join(self.folder, name), 'w',
+                  encoding='utf-8') as stream:
+            stream.write(text)
+
+    def serve(self):
+        process = subprocess.Popen(
+            SIM + ['serve', self.path('fabric.yaml'),
+                   '--root', self.path('root'), '--socket', self.socket],
+            stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.said = []
+        for line in process.stdout:
+            self.said.append(line)
+            if line.startswith('serving'):
+                break
+        self.process = process
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def sim(self, *args, code=0):
+        """What the command prints, run in this process."""
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(
+                out):
+            found = cli.main([*args, '--socket', self.socket])
+        self.assertEqual(code, found, out.getvalue())
+        return out.getvalue()
+
+    def run_script(self, host, name, *options):
+        return subprocess.run(
+            SIM + ['exec', '--host', host, '--socket', self.socket, *options,
+                   '--', self.path('script.py'), name],
+            capture_output=True, text=True, timeout=60)
+
+    def test_life_of_a_served_fabric(self):
+        self.assertEqual('clean\n', self.sim('check'))
+        done = self.run_script('HV1', 'web')
+        self.assertEqual((0, 'HV1 2\n'), (done.returncode, done.stdout),
+                         done.stderr)
+        self.assertIn('1 of 1 running', self.sim('show'))
+        self.assertIn('web', self.sim('show', 'vms'))
+        self.assertEqual([], json.loads(
+            self.sim('show', 'vms', '--on', 'HV2', '--json')))
+        self.assertIn('DefineSystem', self.sim('trace', '--last', '0'))
+        self.assertIn('method=', self.sim('trace', '--counts'))
+        self.assertIn('VM web', self.sim('check', code=1))
+        self.assertEqual('web off\n', self.sim('vm', 'off', 'web'))
+        self.process.send_signal(signal.SIGTERM)
+        self.assertEqual(0, self.process.wait(10))
+        self.serve()
+        self.assertIn('HV1: Windows Server 2022, 4 CPUs, 8192 MiB, as it '
+                      'was\n', self.said)
+        self.assertEqual('web running\n', self.sim('vm', 'start', 'web'))
+        self.assertIn('web', self.sim('show', 'vm', 'web'))
+
+    def test_faults_strike_other_processes(self):
+        self.sim('fault', 'add', '--match', '*.DefineSystem', '--code',
+                 '0x8000')
+        done = self.run_script('HV2', 'web')
+        self.assertEqual(1, done.returncode)
+        self.assertIn('WMIJobFailed', done.stderr)
+        listed = self.sim('fault', 'list')
+        self.assertIn('returns 32768', listed)
+        self.sim('fault', 'clear')
+        self.assertEqual('no faults planned\n', self.sim('fault', 'list'))
+
+    def test_kill_fault_ends_the_other_process(self):
+        self.sim('fault', 'add', '--match', '*.DefineSystem', '--kill')
+        self.assertEqual(-signal.SIGKILL,
+                         self.run_script('HV1', 'web').returncode)
+        self.assertEqual('clean\n', self.sim('check', '--mark'))
+
+    def test_stop_ends_the_server(self):
+        self.sim('stop')
+        self.assertEqual(0, self.process.wait(10))
+        self.assertIn('no fabric is served', self.sim('show', code=1))
+
+    def test_what_cannot_be_done_is_told(self):
+        for args, text in ((('vm', 'off', 'nobody'), '0 VMs are named'),
+                           (('host', 'off', 'HV9'), 'no host HV9'),
+                           (('show', 'vms', '--on', 'HV9'), 'no host'),
+                           (('fault', 'clear', '7'), 'no fault 7')):
+            self.assertIn(text, self.sim(*args, code=1))
+        done = self.run_script('HV9', 'web')
+        self.assertEqual(1, done.returncode)
+        self.assertIn('HV1, HV2', done.stderr)
+
+    def test_exec_waits_for_the_server(self):
+        self.sim('stop')
+        self.process.wait(10)
+        process = subprocess.Popen(
+            SIM + ['exec', '--host', 'HV1', '--socket', self.socket,
+                   '--wait', '20', '--', self.path('script.py'), 'web'],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.stdout.close)
+        time.sleep(0.3)
+        self.serve()
+        self.assertEqual(b'HV1 2\n', process.stdout.read())
+        self.assertEqual(0, process.wait(10))
+
+
+@ddt.ddt
+class HelpTest(unittest.TestCase):
+
+    @ddt.data([], ['serve'], ['exec'], ['stop'], ['show'], ['trace'],
+              ['check'], ['vm'], ['host'], ['network'], ['fault'],
+              ['fault', 'add'], ['fault', 'list'], ['fault', 'clear'],
+              ['fault', 'latency'])
+    def test_every_command_explains_itself(self, command):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), self.assertRaises(
+                SystemExit) as caught:
+            cli.main([*command, '--help'])
+        self.assertEqual(0, caught.exception.code)
+        self.assertGreater(len(out.getvalue().splitlines()), 5)
+
+    @ddt.data((None, ''), (0, '0 B'), (1023, '1023 B'), (1536, '1.5 KiB'),
+              (4 << 20, '4.0 MiB'), (127 << 30, '127 GiB'),
+              (2 << 50, '2048 TiB'))
+    @ddt.unpack
+    def test_sizes(self, number, text):
+        self.assertEqual(text, show.size(number))
+
+    @ddt.data((0, ''), (59, '59s'), (61, '1m 01s'), (3700, '1h 01m'),
+              (90000, '1d 01h'))
+    @ddt.unpack
+    def test_durations(self, seconds, text):
+        self.assertEqual(text, show.duration(seconds))
