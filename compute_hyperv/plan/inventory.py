@@ -28,6 +28,9 @@ _CPU_TRAITS = {
     'avx2': os_traits.HW_CPU_X86_AVX2,
     'vmx': os_traits.HW_CPU_X86_VMX,
 }
+#: Local disks can be limited (``quota:disk_total_iops_sec``); os-traits has
+#: no name for that.
+DISK_QOS_TRAIT = 'CUSTOM_HYPERV_DISK_QOS'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +76,11 @@ def plan_traits(facts: model.HostFacts,
     traits = {trait: feature in facts.cpu.features
               for feature, trait in _CPU_TRAITS.items()}
     traits[os_traits.HW_CPU_HYPERTHREADING] = facts.cpu.threads_per_core > 1
-    traits[os_traits.COMPUTE_STORAGE_BUS_IDE] = (
-        model.Generation.ONE in caps.generations)
+    bios = model.Generation.ONE in caps.generations
+    traits[os_traits.COMPUTE_FIRMWARE_BIOS] = bios
+    traits[os_traits.COMPUTE_STORAGE_BUS_IDE] = bios
+    traits[os_traits.COMPUTE_FIRMWARE_UEFI] = (
+        model.Generation.TWO in caps.generations)
     traits[os_traits.COMPUTE_STORAGE_BUS_SCSI] = True
+    traits[DISK_QOS_TRAIT] = True
     return traits

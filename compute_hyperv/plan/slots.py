@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import collections.abc
-
 from nova import exception
 
 from compute_hyperv import model
@@ -51,21 +49,15 @@ class Slots:
         self._taken.add(slot)
         return slot
 
-    def take(self, bus: model.Bus, drive: str,
-             controllers: collections.abc.Container[int] | None = None
-             ) -> model.Slot:
+    def take(self, bus: model.Bus, drive: str) -> model.Slot:
         """The first free slot of a bus.
 
         :param drive: what it is for, for the message.
-        :param controllers: only slots of these controllers.
         :raises nova.exception.TooManyDiskDevices: there is none left.
         """
         for slot in self._all.get(bus, ()):
-            if slot in self._taken:
-                continue
-            if controllers is None or slot.controller in controllers:
-                self._taken.add(slot)
-                return slot
+            if slot not in self._taken:
+                return self.reserve(slot)
         maximum = len(self._all.get(bus, ()))
         raise exception.TooManyDiskDevices(
             f'No free {bus.value} slot is left for {drive}: a generation '

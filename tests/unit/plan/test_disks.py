@@ -142,6 +142,17 @@ class BusTest(unittest.TestCase):
             factories.plan_disks(factories.ask(hw_disk_bus=bus),
                                  generation=generation)
 
+    @ddt.data((GEN1, 'ide'), (GEN2, 'scsi'))
+    @ddt.unpack
+    def test_bus_that_boots_may_be_asked_for(self, generation, bus):
+        for info, asked in (
+                (factories.bdi(image={'disk_bus': bus}), factories.ask()),
+                (factories.bdi(), factories.ask(hw_disk_bus=bus)),
+                (factories.bdi(), factories.ask(disk_format='iso',
+                                                hw_cdrom_bus=bus))):
+            plan = factories.plan_disks(asked, info, generation=generation)
+            self.assertEqual(bus, plan.disks[0].slot.bus.value)
+
     @ddt.data('cdrom', 'lun', 'floppy')
     def test_device_types_without_a_drive_are_refused(self, device_type):
         """L037: cdrom, lun and floppy devices are refused."""
@@ -224,6 +235,18 @@ class LocalDisksTest(unittest.TestCase):
                 'config_drive_format=vfat; allowed.*iso9660'):
             factories.plan_disks(factories.ask(), config_drive=True,
                                  config_drive_format='vfat')
+
+    def test_blank_disk_without_a_size_is_refused(self):
+        with self.assertRaisesRegex(exception.InvalidInput,
+                                    'ephemeral disk 0 has no size'):
+            factories.plan_disks(factories.ask(), factories.bdi(
+                ephemerals=[factories.ephemeral(0)]))
+
+    def test_file_goes_into_the_drive_that_reads_it(self):
+        self.assertEqual(
+            {'vhd': model.DriveType.DISK, 'vhdx': model.DriveType.DISK,
+             'iso': model.DriveType.DVD},
+            {item.value: item.drive_type for item in model.DiskFormat})
 
     def test_unknown_image_format_is_refused(self):
         """L024: a format the driver cannot use is a visible error."""

@@ -63,7 +63,15 @@ class InventoryTest(unittest.TestCase):
 
     def test_every_trait_is_a_standard_one(self):
         traits = inventory.plan_traits(facts(), factories.caps())
-        self.assertEqual(set(), set(traits) - set(os_traits.get_traits()))
+        self.assertEqual({'CUSTOM_HYPERV_DISK_QOS'},
+                         set(traits) - set(os_traits.get_traits()))
+
+    def test_firmware_traits_follow_the_generations(self):
+        host = factories.caps(limits=factories.caps().limits[:1])
+        traits = inventory.plan_traits(facts(), host)
+        self.assertEqual(
+            (True, False), (traits[os_traits.COMPUTE_FIRMWARE_BIOS],
+                            traits[os_traits.COMPUTE_FIRMWARE_UEFI]))
 
 
 class DeviceMetadataTest(unittest.TestCase):

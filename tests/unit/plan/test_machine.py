@@ -137,6 +137,19 @@ class CpuTest(unittest.TestCase):
                                     'hw:cpu_threads='):
             factories.plan_machine(factories.ask(specs=specs))
 
+    @ddt.data('-1', '0')
+    def test_bad_property_is_refused_by_name(self, value):
+        with self.assertRaisesRegex(
+                exception.ImageUnacceptable,
+                f'hw_cpu_threads={value}; allowed: 1 or more'):
+            factories.plan_machine(factories.ask(hw_cpu_threads=value))
+
+    def test_only_tuned_processors_need_a_second_step(self):
+        for specs, tuned in (({}, False), ({'quota:cpu_shares': '1'}, True),
+                             ({'hw:cpu_threads': '1'}, True)):
+            spec = factories.plan_machine(factories.ask(specs=specs))
+            self.assertIs(tuned, spec.cpu.is_tuned)
+
     def test_odd_vcpus_cannot_be_paired(self):
         with self.assertRaisesRegex(exception.InvalidInput, 'has 3'):
             factories.plan_machine(factories.ask(

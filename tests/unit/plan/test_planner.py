@@ -9,6 +9,7 @@ from nova import exception
 from compute_hyperv import model
 from compute_hyperv.plan import nics
 from compute_hyperv.plan import request
+from compute_hyperv.plan import slots
 from tests.unit.plan import factories
 
 
@@ -89,6 +90,13 @@ class PlanTest(unittest.TestCase):
         self.assertIsNone(plan().config_drive)
         self.assertEqual(model.DiskRole.CONFIG,
                          plan(config_drive=True).config_drive.role)
+
+    def test_slot_is_reserved_once(self):
+        free = slots.Slots(model.Generation.ONE, factories.caps())
+        slot = free.reserve(factories.slot('ide 1:1'))
+        for taken in (slot, factories.slot('scsi 1:0')):
+            with self.assertRaises(KeyError):
+                free.reserve(taken)
 
     def test_properties_unknown_to_nova_are_read(self):
         asked = request.Request(
