@@ -8,6 +8,7 @@ import fixtures
 from compute_hyperv.sim import errors
 from compute_hyperv.sim import fabric as sim_fabric
 from compute_hyperv.sim import install
+from compute_hyperv.sim import native
 from compute_hyperv.sim import osmodules
 from tests import base
 
@@ -39,6 +40,11 @@ class OneHostCase(base.TestCase, fixtures.TestWithFixtures):
         """``utilsfactory`` of the host's copy of os-win."""
         return install.bound(self.host).utilsfactory
 
+    def oswin_module(self, name):
+        """A module of the host's copy of os-win, by its dotted name."""
+        own_import = self.win.__dict__['__builtins__']['__import__']
+        return own_import(name, fromlist=('__name__',))
+
     def write(self, path, data=b''):
         """Make a file, and the folders that it needs."""
         self.files.make_dirs(path.rpartition('\\')[0] + '\\')
@@ -56,6 +62,14 @@ class OneHostCase(base.TestCase, fixtures.TestWithFixtures):
             call(*args, **kwargs)
         self.assertEqual(winerror, caught.exception.winerror)
         return caught.exception
+
+    def soon(self, call, *args):
+        """Call something in a native thread, after a moment."""
+        def run():
+            native.sleep(0.02)
+            call(*args)
+        thread = native.Thread(run).start()
+        self.addCleanup(thread.join, 10)
 
     def assert_clean(self):
         self.assertEqual([], self.storage.problems()
