@@ -46,7 +46,7 @@ def create_mapping(call: engine.Call) -> dict[str, typing.Any]:
         found = call.store.add(
             'MSFT_SmbMapping', LocalPath=call.args['LocalPath'] or '',
             RemotePath=remote, Status=_OK)
-    return {'Mapping': found}
+    return {'CreatedMapping': found}
 
 
 @engine.method(NAMESPACE, 'MSFT_SmbMapping', 'Remove')

@@ -31,7 +31,8 @@ def _given(parsed: engine.Embedded) -> tree.Props:
             if value is not None}
 
 
-def _kind(parsed: engine.Embedded | engine.Record) -> tree.Kind:
+def kind_of(parsed: engine.Embedded | engine.Record) -> tree.Kind:
+    """The kind of a resource or of a request for one."""
     return tree.kind_of(parsed.cls.name, parsed.get('ResourceSubType'))
 
 
@@ -53,7 +54,7 @@ def _failed(vm: Vm, exc: jobs.JobFailure | WinError, job_type: int) -> Out:
 def add_texts(vm: Vm, texts: tuple[str, ...]) -> Out:
     """AddResourceSettings of serialized resources."""
     parsed = [vm.host.v2.parse_text(text) for text in texts]
-    kinds = [_kind(each) for each in parsed]
+    kinds = [kind_of(each) for each in parsed]
     additions: list[tree.Addition] = []
     made: list[engine.Record] = []
     try:
@@ -85,7 +86,7 @@ def add_texts(vm: Vm, texts: tuple[str, ...]) -> Out:
 
 def _undo(vm: Vm, made: list[engine.Record]) -> None:
     for record in reversed(made):
-        _kind(record).removed(vm, record)
+        kind_of(record).removed(vm, record)
         tree.remove_record(vm.host, record)
 
 
@@ -111,7 +112,7 @@ def modify_resource_settings(call: engine.Call) -> Out | int:
     try:
         for text in call.args['ResourceSettings'] or ():
             vm, record, props = _find(host, call.store.parse_text(text))
-            planned.append((vm, record, _kind(record).check_modify(
+            planned.append((vm, record, kind_of(record).check_modify(
                 vm, record, props)))
         for vm, record, changes in planned:
             _modify(vm, record, changes)
@@ -131,7 +132,7 @@ def _modify(vm: Vm, record: engine.Record, changes: tree.Props) -> None:
     before = {name: record[name] for name in changes}
     vm.host.v2.update(record, **changes)
     try:
-        _kind(record).modified(vm, record)
+        kind_of(record).modified(vm, record)
     except Exception:
         vm.host.v2.update(record, **before)
         raise
@@ -162,7 +163,7 @@ def remove_resource_settings(call: engine.Call) -> Out | int:
     try:
         for record in call.args['ResourceSettings'] or ():
             vm = host.vms.of(record)
-            kind = _kind(record)
+            kind = kind_of(record)
             if vm is None or kind.check_remove is None:
                 raise rules.invalid(host, '%s cannot be removed.' %
                                     record.path)
@@ -171,10 +172,10 @@ def remove_resource_settings(call: engine.Call) -> Out | int:
     except rules.Refused as exc:
         return exc.code
     for vm, record in found:
-        _kind(record).removed(vm, record)
+        kind_of(record).removed(vm, record)
         tree.remove_record(host, record)
         vm.touch()
-    if found and _as_job(found[0][0], [_kind(record)
+    if found and _as_job(found[0][0], [kind_of(record)
                                        for _vm, record in found]):
         return host.jobs.start(
             host.v2, lambda: None, jobs.REMOVE_RESOURCES,

@@ -228,6 +228,9 @@ def destroy(vm: Vm) -> None:
                                  VirtualSystemIdentifier=vm.guid):
         if settings['InstanceID'] != vm.instance_id:
             tree.remove_tree(host, settings['InstanceID'])
+    for record in reversed(vm.resources(
+            'CIM_ResourceAllocationSettingData')):
+        resources.kind_of(record).removed(vm, record)
     host.vms.files.remove(vm)
     host.vms.forget(vm.guid)
     system = vm.find_system

@@ -8,6 +8,7 @@ words, through os-win; both end in the same provider calls.
 import fixtures
 
 from compute_hyperv import oswin_loader
+from compute_hyperv.sim import errors  # noqa: F401
 from compute_hyperv.sim import fabric as sim_fabric
 from compute_hyperv.sim import install
 from tests import base
@@ -40,6 +41,7 @@ class HyperVTestCase(base.TestCase, fixtures.TestWithFixtures):
 
     def setUp(self):
         super().setUp()
+        self.useFixture(fixtures.FakeLogger())      # os-win logs refusals
         self.make_host(self.WINDOWS)
 
     def make_host(self, windows, **facts):
