@@ -2,7 +2,14 @@
 """What the two formats share: units, the error, checksums, identifiers."""
 
 from collections.abc import Callable
+from typing import Any
 import uuid
+
+google_crc32c: Any
+try:
+    import google_crc32c
+except ImportError:
+    google_crc32c = None
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -59,19 +66,15 @@ def crc32c_table(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-def _crc32c_function() -> Callable[[bytes], int]:
-    try:
-        import google_crc32c
-    except ImportError:
-        return crc32c_table
-    if google_crc32c.implementation != 'c':
+def _chosen_crc32c() -> Callable[[bytes], int]:
+    if google_crc32c is None or google_crc32c.implementation != 'c':
         return crc32c_table
     value: Callable[[bytes], int] = google_crc32c.value
     return value
 
 
-#: CRC-32C (Castagnoli): the google-crc32c wheel where there is one.
-crc32c: Callable[[bytes], int] = _crc32c_function()
+#: CRC-32C (Castagnoli): of the google-crc32c wheel where there is one.
+crc32c: Callable[[bytes], int] = _chosen_crc32c()
 
 
 def sum_complement(data: bytes) -> int:
