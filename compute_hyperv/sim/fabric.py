@@ -172,15 +172,15 @@ class Fabric:
         self.not_simulated.append(f'{type(exc).__name__}: {exc}')
 
     def mark(self) -> None:
-        """Take the files that are there now as belonging to the hosts."""
+        """Take files and subscriptions of now as belonging to the hosts."""
         for host in self.hosts.values():
-            host.storage.mark()
+            host.mark()
 
     def problems(self) -> typing.List[str]:
         """What a clean fabric does not have, as lines of text."""
         found = [f'not simulated: {text}' for text in self.not_simulated]
         for host in self.hosts.values():
-            found += [f'{host.name}: {text}' for text in host_problems(host)]
+            found += [f'{host.name}: {text}' for text in host.problems()]
         for one in _checks:
             found += one(self)
         return found
@@ -207,10 +207,3 @@ class Fabric:
         for function in reversed(closers):
             function()
         self.clock.close()
-
-
-def host_problems(host: Host) -> typing.List[str]:
-    """What one host has that a clean one has not."""
-    return (host.vms.problems() + host.jobs.problems() +
-            host.storage.problems() + host.vdisks.problems() +
-            host.pipes.problems())

@@ -118,6 +118,8 @@ class Host:
         self.powered = True
         self._watch_ids = itertools.count(1)
         self._watches: typing.Dict[int, Watch] = {}
+        self._watches_at_mark = 0
+        self.released: typing.List[int] = []
         every = schema.namespaces(_NEWEST_BUILD)
         self.stores: typing.Dict[str, engine.Store] = {
             low: engine.Store(self, classes, every[low])
@@ -195,6 +197,7 @@ class Host:
     def keep_watch(self, one: Watch) -> int:
         """Number of a new subscription of this host's clients."""
         number = next(self._watch_ids)
+        self._drop_released()
         self._watches[number] = one
         return number
 
@@ -212,7 +215,29 @@ class Host:
         for number in list(self._watches):
             self.drop_watch(number, quietly=True)
 
+    def _drop_released(self) -> None:
+        while self.released:
+            self.drop_watch(self.released.pop())
+
     @property
     def watches(self) -> typing.List[Watch]:
         """Live subscriptions of this host's clients."""
+        self._drop_released()
         return list(self._watches.values())
+
+    # -- the clean check ---------------------------------------------------
+
+    def mark(self) -> None:
+        """Take the files and subscriptions of now as belonging here."""
+        self.storage.mark()
+        self._watches_at_mark = len(self.watches)
+
+    def problems(self) -> typing.List[str]:
+        """What a clean host does not have, as lines of text."""
+        found = (self.vms.problems() + self.jobs.problems() +
+                 self.storage.problems() + self.vdisks.problems() +
+                 self.pipes.problems())
+        watches = self.watches
+        if len(watches) > self._watches_at_mark:
+            found += [f'subscription: {one.text}' for one in watches]
+        return found

@@ -81,6 +81,9 @@ class _NoHost:
         raise LookupError('the published os_win belongs to no host; '
                           'use the utilities of the host that was bound')
 
+    def release(self, watch_id: int) -> None:
+        """There are no subscriptions of no host."""
+
 
 def _socket_for(port: 'ports.Port') -> types.ModuleType:
     """``socket`` with the names of the fabric's hosts in its DNS."""

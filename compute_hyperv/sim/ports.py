@@ -57,6 +57,9 @@ class Port(typing.Protocol):
     def call(self, op: str, **args: typing.Any) -> typing.Any:
         """Have the host do *op*."""
 
+    def release(self, watch_id: int) -> None:
+        """Cancel a subscription soon; safe in a finaliser: no lock."""
+
 
 class Op(typing.NamedTuple):
     name: str
@@ -150,6 +153,9 @@ class LocalPort:
             return perform(self.host, op, args)
         except faults.Kill:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def release(self, watch_id: int) -> None:
+        self.host.released.append(watch_id)
 
 
 def perform(host: 'host_module.Host', name: str, args: Args) -> typing.Any:

@@ -121,6 +121,7 @@ class RemotePort:
         self._idle: typing.List[typing.Any] = []
         self._pid = 0
         self._lifeline: typing.Any = None
+        self._released: typing.List[int] = []
         self.client = ''
         self.name = name
         self.facts: Message = {}
@@ -172,6 +173,14 @@ class RemotePort:
 
         :raises x_wmi: also (RPC unavailable) when no server answers.
         """
+        while self._released:
+            self._do('wmi.unwatch', {'watch_id': self._released.pop()})
+        return self._do(op, args)
+
+    def release(self, watch_id: int) -> None:
+        self._released.append(watch_id)
+
+    def _do(self, op: str, args: Message) -> typing.Any:
         message = {'host': self.name, 'op': op, 'args': args,
                    'client': self.client}
         while True:

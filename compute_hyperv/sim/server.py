@@ -156,14 +156,15 @@ class Server:
         lifeline: typing.Optional[Client] = None
         try:
             while not self._stopped:
-                message = remote.receive(sock)
+                message = _next_message(sock)
+                if message is None:
+                    break
                 if 'hello' in message:
                     answer, lifeline = self._hello(sock, message)
                 else:
                     answer = self._answer(message)
-                remote.send(sock, answer)
-        except OSError:
-            pass        # hung up, or killed: client_gone says the rest
+                if not _answered(sock, answer):
+                    break
         finally:
             with self._lock:
                 self._connections.discard(sock)
@@ -234,6 +235,27 @@ class Server:
                 os.kill(client.pid, signal.SIGKILL)
                 killed.append(client.pid)
         return killed
+
+
+def _next_message(sock: typing.Any
+                  ) -> typing.Optional[remote.Message]:
+    """What the client wants, or None when it is gone (or none of ours)."""
+    try:
+        message: remote.Message = remote.receive(sock)
+        return message
+    except (OSError, ValueError):
+        return None
+
+
+def _answered(sock: typing.Any, answer: remote.Message) -> bool:
+    """Send an answer; whether the client took it."""
+    try:
+        remote.send(sock, answer)
+    except OSError:
+        return False
+    except TypeError as exc:    # a handler gave what JSON cannot carry
+        remote.send(sock, {'error': remote.error_to_wire(exc)})
+    return True
 
 
 def _hang_up(sock: typing.Any) -> None:

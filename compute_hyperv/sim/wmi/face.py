@@ -188,6 +188,9 @@ class Watcher:
                                self._conn._instance(wire['previous']))
         return event
 
+    def __del__(self) -> None:
+        self._conn._client.port.release(self._number)
+
     def close(self) -> None:
         """Cancel the subscription."""
         self._conn._client.call('wmi.unwatch', watch_id=self._number)

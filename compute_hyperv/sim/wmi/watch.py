@@ -195,5 +195,5 @@ class Watches:
     def changed(self, rec: 'engine.Record', old: typing.Optional[Props],
                 new: typing.Optional[Props]) -> None:
         """Offer a change to everybody; the fabric's lock is held."""
-        for one in self._live:
+        for one in list(self._live):
             one.offer(Change(rec, old, new))

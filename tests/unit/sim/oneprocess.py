@@ -32,7 +32,6 @@ def ended(events):
 
 def main(folder):
     fabric = sim_fabric.Fabric(folder, test_install.HOSTS)
-    fabric.mark()
     mode, executor = pool()
     workloads = {}
     for name in fabric.hosts:
@@ -43,6 +42,7 @@ def main(folder):
         timeframe=1, event_timeout=200, get_handler=True)
     threading.Thread(target=listen, daemon=True,
                      args=(lambda *event: events.append(event),)).start()
+    fabric.mark()
     names = [(host, f'{host}-{number}') for number in range(PER_HOST)
              for host in workloads]
     for work in [executor.submit(workloads[host].spawn, name)

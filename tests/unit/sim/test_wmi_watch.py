@@ -101,6 +101,22 @@ class PromptTest(simcase.SimTestCase):
                                  self.wmi.x_wmi_timed_out)
         self.assertEqual([], self.host.watches)
 
+    def test_forgotten_watcher_is_closed(self):
+        watcher = self.watch(STATE_QUERY)
+        self.assertEqual(1, len(self.host.watches))
+        del watcher
+        self.assertEqual([], self.host.watches)
+
+    def test_watchers_beyond_the_mark_are_a_problem(self):
+        first = self.watch(STATE_QUERY)
+        self.fabric.mark()
+        clean = self.host.problems()
+        second = self.watch(STATE_QUERY)
+        self.assertEqual(2, len(self.host.problems()) - len(clean))
+        second.close()
+        self.assertEqual(clean, self.host.problems())
+        del first
+
     @ddt.data('SELECT * FROM Msvm_ComputerSystem',
               "SELECT * FROM __InstanceCreationEvent WHERE TargetInstance "
               "ISA 'Msvm_ComputerSystem'",
