@@ -65,6 +65,7 @@ class DiskOps:
             type=model.DiskType(found['ProviderSubtype']),
             virtual_size_bytes=found['VirtualSize'],
             file_size_bytes=found['PhysicalSize'],
+            block_bytes=found['BlockSize'],
             parent_path=found.get('ParentPath') or None)
 
     def fitting_size_bytes(self, path: str, size_bytes: int) -> int:
@@ -77,14 +78,19 @@ class DiskOps:
         :param path: an existing disk; of a differencing disk the root of
             its chain decides.
         """
-        found = self._win.vhd.get_vhd_info(path)
-        if (_FORMATS[found['DeviceId']] is model.DiskFormat.VHD
-                and found['ProviderSubtype'] == model.DiskType.DYNAMIC):
+        info = self.info(path)
+        while info.parent_path is not None:
+            info = self.info(info.parent_path)
+        return self._fitting_bytes(info, size_bytes)
+
+    def _fitting_bytes(self, info: model.VhdInfo, size_bytes: int) -> int:
+        if (info.format is model.DiskFormat.VHD
+                and info.type is model.DiskType.DYNAMIC):
             # os-win leaves out the sectors' bitmaps here, and its result is
             # no multiple of a sector: Windows resizes to nothing else.
-            return _fitting_vhd_bytes(size_bytes, found['BlockSize'])
+            return _fitting_vhd_bytes(size_bytes, info.block_bytes)
         fitting_bytes = self._win.vhd.get_internal_vhd_size_by_file_size(
-            path, size_bytes)
+            info.path, size_bytes)
         return int(fitting_bytes) // model.MIB * model.MIB
 
     def resize(self, path: str, size_bytes: int) -> None:
@@ -100,8 +106,11 @@ class DiskOps:
                 reason=f'{path} has {current_bytes} bytes and is not '
                        f'shrunk to {size_bytes}')
         if size_bytes > current_bytes:
-            self._win.vhd.resize_vhd(path, size_bytes,
-                                     is_file_max_size=False)
+            self._resize(path, size_bytes)
+
+    def _resize(self, path: str, size_bytes: int) -> None:
+        self._win.vhd.resize_vhd(path, size_bytes, is_file_max_size=False,
+                                 validate_new_size=False)
 
     def _create_child(self, disk: model.DiskSpec) -> None:
         self._win.vhd.create_differencing_vhd(disk.path, disk.parent_path)
@@ -125,11 +134,14 @@ class DiskOps:
 
         An image between that and the flavor's size keeps its own.
         """
-        if not disk.size_bytes:
+        if not disk.size_bytes or disk.parent_path is None:
             return
-        target_bytes = self.fitting_size_bytes(disk.path, disk.size_bytes)
-        if target_bytes > self.info(disk.path).virtual_size_bytes:
-            self.resize(disk.path, target_bytes)
+        # Child and copy are as large as the image, which is no differencing
+        # disk itself: asking about it is enough.
+        image = self.info(disk.parent_path)
+        target_bytes = self._fitting_bytes(image, disk.size_bytes)
+        if target_bytes > image.virtual_size_bytes:
+            self._resize(disk.path, target_bytes)
 
 
 def _fitting_vhd_bytes(file_bytes: int, block_bytes: int) -> int:

@@ -91,6 +91,8 @@ class VhdInfo:
     type: DiskType
     virtual_size_bytes: int
     file_size_bytes: int
+    #: Unit in which a dynamic disk's file grows; 0 for a fixed one.
+    block_bytes: int = 0
     parent_path: str | None = None
 
 

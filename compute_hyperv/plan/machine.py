@@ -290,7 +290,7 @@ def _refuse_remotefx(request: req.Request) -> None:
     for name in _REMOTEFX_SPECS:
         value = request.find_spec(name)
         if value:
-            raise req.host_cannot(
+            raise req.conflict(
                 f'flavor extra spec {name}={value}: this driver makes no '
                 'RemoteFX adapters; Windows removed them in 2021 '
                 '(KB4570006)')

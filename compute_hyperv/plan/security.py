@@ -73,6 +73,6 @@ def _refuse_vtpm(request: req.Request) -> None:
               for name in _VTPM_PROPERTIES]
     for name, value in asked:
         if value and value.lower() not in ('disabled', 'optional'):
-            raise req.host_cannot(
+            raise req.conflict(
                 f'{name}={value}: this driver makes no VM with a virtual '
                 'TPM; allowed: disabled, optional, or not set')

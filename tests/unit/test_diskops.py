@@ -48,7 +48,12 @@ class CreateTest(DiskCase):
 
     def test_child_of_vhdx_grows_after_it_was_made(self):
         """L027: created with its parent's size, resized afterwards."""
-        self.create(self.root(self.base_disk()))
+        parent_path = self.base_disk()
+        with self.fabric.recorder.recording() as calls:
+            self.create(self.root(parent_path))
+        names = [call.label.split()[0].partition('.')[2] for call in calls]
+        self.assertLess(names.index('CreateVirtualDisk'),
+                        names.index('ResizeVirtualDisk'))
         info = self.disks.info(DIR + r'\root.vhdx')
         self.assertEqual(model.DiskType.DIFFERENCING, info.type)
         self.assertEqual(BASE + r'\image.vhdx', info.parent_path)

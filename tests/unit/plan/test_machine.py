@@ -326,6 +326,6 @@ class OtherRequestsTest(unittest.TestCase):
     @ddt.data('os:resolution', 'os:monitors', 'os:vram')
     def test_remotefx_is_refused(self, name):
         """L054: hosts without RemoteFX say so at request time."""
-        with self.assertRaisesRegex(exception.ComputeResourcesUnavailable,
+        with self.assertRaisesRegex(exception.InvalidInput,
                                     f'{name}=1.*RemoteFX'):
             factories.plan_machine(factories.ask(specs={name: '1'}))

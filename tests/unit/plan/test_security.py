@@ -100,8 +100,7 @@ class VtpmTest(unittest.TestCase):
     def test_vtpm_is_refused_rather_than_left_out(self, specs, properties):
         """L044: what cannot be protected is refused before start."""
         name, = (*specs, *properties)
-        with self.assertRaisesRegex(exception.ComputeResourcesUnavailable,
-                                    name):
+        with self.assertRaisesRegex(exception.InvalidInput, name):
             plan(specs, **properties)
 
     @ddt.data('disabled', 'optional')
