@@ -262,10 +262,10 @@ class Pipes:
     def close(self) -> None:
         """End all pipes and the thread that serves them."""
         self.power_cut()
-        self.poller.close()
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self.poller.forget(listener.fileno())
+            listener.close()
             os.unlink(self.address)
 
     def problems(self) -> List[str]:

@@ -23,7 +23,8 @@ class Poller:
     """Calls back when descriptors can be read or written.
 
     Callbacks run in the poller's thread, one after the other, and must
-    not block.  The thread starts with the first descriptor.
+    not block.  The thread starts with the first descriptor and ends with
+    the last.
     """
 
     def __init__(self) -> None:
@@ -55,27 +56,22 @@ class Poller:
     def forget(self, descriptor: int) -> None:
         """Stop watching; to be called before the descriptor is closed."""
         with self._lock:
-            if self._watched.pop(descriptor, None) is not None:
-                self._epoll.unregister(descriptor)
-
-    def close(self) -> None:
-        """End the thread."""
-        with self._lock:
-            thread, self._thread = self._thread, None
-            if thread is None:
+            if self._watched.pop(descriptor, None) is None:
                 return
-            self._wake[1].send(b'x')
-        if thread.ident != native.get_ident():
-            thread.join(5.0)
+            self._epoll.unregister(descriptor)
+            if not self._watched:
+                # Nobody waits for it: the caller may hold what a callback
+                # needs.
+                self._wake[1].send(b'x')
+                self._thread = None
 
     def _start(self) -> None:
-        self._epoll = _select.epoll()
-        self._wake = native.socketpair()
-        self._epoll.register(self._wake[0].fileno(), _select.EPOLLIN)
-        self._thread = native.Thread(self._run).start()
+        epoll, wake = _select.epoll(), native.socketpair()
+        self._epoll, self._wake = epoll, wake
+        epoll.register(wake[0].fileno(), _select.EPOLLIN)
+        self._thread = native.Thread(self._run, epoll, wake).start()
 
-    def _run(self) -> None:
-        epoll, wake = self._epoll, self._wake
+    def _run(self, epoll: Any, wake: Tuple[Any, Any]) -> None:
         while True:
             for descriptor, events in epoll.poll():
                 if descriptor == wake[0].fileno():

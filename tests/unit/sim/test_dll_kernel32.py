@@ -12,9 +12,9 @@ import sys
 
 import ddt
 
-from compute_hyperv.sim import native
 from compute_hyperv.sim.dll import system
 from compute_hyperv.sim.errors import NotSimulated
+from compute_hyperv.sim import native
 from tests.unit.sim import onehost
 
 

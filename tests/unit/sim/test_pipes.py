@@ -12,12 +12,12 @@ import time
 import ddt
 import fixtures
 
+from compute_hyperv.sim.errors import NotSimulated
+from compute_hyperv.sim.errors import Win32Error
 from compute_hyperv.sim import fabric as sim_fabric
 from compute_hyperv.sim import native
 from compute_hyperv.sim import pipes
 from compute_hyperv.sim import poller
-from compute_hyperv.sim.errors import NotSimulated
-from compute_hyperv.sim.errors import Win32Error
 from tests import base
 from tests.unit.sim import onehost
 

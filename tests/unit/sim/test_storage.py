@@ -14,12 +14,14 @@ from hypothesis import HealthCheck
 from hypothesis import settings
 from hypothesis import strategies
 
+from compute_hyperv.sim.errors import Win32Error
 from compute_hyperv.sim import file_ops
 from compute_hyperv.sim import handles
-from compute_hyperv.sim.errors import Win32Error
 from tests.unit.sim import onehost
 
 GIB = 1 << 30
+NAMES = strategies.text('abCD12_ß ', min_size=1, max_size=4).filter(
+    lambda name: name == name.strip())
 READ, WRITE, DELETE = handles.READ, handles.WRITE, handles.DELETE
 
 
@@ -78,15 +80,14 @@ class NamesPropertyTest(onehost.OneHostCase):
 
     @settings(deadline=None, max_examples=50, suppress_health_check=[
         HealthCheck.function_scoped_fixture])
-    @given(strategies.lists(
-        strategies.text('abCD12_ß ', min_size=1, max_size=4).filter(
-            lambda name: name == name.strip()), min_size=1, max_size=4),
-        strategies.randoms(use_true_random=False))
+    @given(strategies.lists(NAMES, min_size=1, max_size=4),
+           strategies.randoms(use_true_random=False))
     def test_tree_is_found_in_any_case(self, names, random):
         path = 'C:\\t\\' + '\\'.join(names)
         self.files.make_dirs(path)
-        other = ''.join(random.choice((char.lower(), char.upper()))
-                        if char != 'ß' else char for char in path)
+        other = ''.join(
+            char if char == 'ß' else random.choice(
+                (char.lower(), char.upper())) for char in path)
         self.assertTrue(self.files.is_dir(other))
         self.assertEqual(self.files.host_path(path),
                          self.files.host_path(other))

@@ -12,8 +12,8 @@ import ddt
 from hypothesis import given
 from hypothesis import strategies
 
-from compute_hyperv.sim import winpath
 from compute_hyperv.sim.errors import Win32Error
+from compute_hyperv.sim import winpath
 from tests import base
 
 LETTERS = string.ascii_letters + string.digits + ' .-_éßÀ'
