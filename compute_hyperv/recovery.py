@@ -9,6 +9,7 @@
   building again works.
 * Partial files (``*.part``) of interrupted copies and downloads are deleted.
 * Consoles of running VMs are served again.
+* VMs that an option cannot reach any more are named.
 """
 
 import ntpath
@@ -25,10 +26,16 @@ PARTIAL_SUFFIX = '.part'
 
 
 class Recovery:
-    """Puts the host in order before Nova uses it."""
+    """Puts the host in order before Nova uses it.
 
-    def __init__(self, *, win: oswin.Win, paths: Any, console: Any) -> None:
+    :param limit_cpu_features: whether new VMs hide features of their
+        processors from the guest.
+    """
+
+    def __init__(self, *, win: oswin.Win, paths: Any, console: Any,
+                 limit_cpu_features: bool = False) -> None:
         self._win = win
+        self._limit_cpu_features = limit_cpu_features
         self._paths = paths
         self._console = console
 
@@ -47,6 +54,19 @@ class Recovery:
                     raise
                 LOG.warning("VM %s was not looked after at start: %s",
                             vm_name, errors.text_of(exc))
+
+        if self._limit_cpu_features:
+            self._report_full_features(uuids)
+
+    def _report_full_features(self, uuids: dict[str, str]) -> None:
+        """Name the VMs that were made before the option was set."""
+        names = [name for name in self._win.full_featured_names()
+                 if name in uuids]
+        if names:
+            LOG.warning("[hyperv] limit_cpu_features acts on new instances "
+                        "only. These cannot migrate live between hosts with "
+                        "different processors until they are resized or "
+                        "rebuilt: %s", ', '.join(names))
 
     def _recover(self, vm_name: str, uuid: str) -> None:
         state = self._win.state(vm_name)

@@ -159,5 +159,6 @@ def build(virtapi: Any) -> Ops:
             win=win, console=console,
             timeframe_s=CONF.hyperv.power_state_check_timeframe,
             poll_s=CONF.hyperv.power_state_event_polling_interval),
-        recovery=recovery.Recovery(win=win, paths=host_paths,
-                                   console=console))
+        recovery=recovery.Recovery(
+            win=win, paths=host_paths, console=console,
+            limit_cpu_features=CONF.hyperv.limit_cpu_features))

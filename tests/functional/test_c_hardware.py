@@ -229,6 +229,21 @@ class CpuTest(HardwareCase):
                 'LimitProcessorFeatures')))
 
 
+class LaterOptionTest(HardwareCase):
+
+    def test_servers_made_before_the_option_are_named(self):
+        """L053: existing VMs are reported to lack the flag."""
+        old = self.boot()
+        self.flags(limit_cpu_features=True, group='hyperv')
+        self.restart_compute('HV1')
+        new = self.boot()
+        told = [line for line in self.stdlog.logger.output.splitlines()
+                if 'limit_cpu_features acts on new' in line]
+        self.assertEqual(1, len(told))
+        self.assertIn(old['OS-EXT-SRV-ATTR:instance_name'], told[0])
+        self.assertNotIn(new['OS-EXT-SRV-ATTR:instance_name'], told[0])
+
+
 class NestedTest(HardwareCase):
     """C6, as far as the planner goes."""
 
