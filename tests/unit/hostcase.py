@@ -22,10 +22,12 @@ INSTANCES_DIR = r'C:\OpenStack\Instances'
 class HostTestCase(base.TestCase, fixtures.TestWithFixtures):
     """A simulated host in ``self.host``, and its ``win`` and ``paths``.
 
-    ``HOST`` are keyword arguments of ``sim.fabric.HostSpec``.
+    ``HOST`` are keyword arguments of ``sim.fabric.HostSpec``, ``SHARES``
+    the sizes in GiB of shares that a file server has.
     """
 
     HOST = {}
+    SHARES = {}
     INSTANCES_DIR = INSTANCES_DIR
 
     def setUp(self):
@@ -34,6 +36,8 @@ class HostTestCase(base.TestCase, fixtures.TestWithFixtures):
         spec = sim_fabric.HostSpec(**({'name': 'HV1'} | self.HOST))
         self.fabric = sim_fabric.Fabric(folder, hosts=[spec])
         self.addCleanup(self.fabric.close)
+        for unc, size_gib in self.SHARES.items():
+            self.fabric.shares.add(unc, size_gib << 30)
         self.host = self.fabric.host('HV1')
         with self.fabric.on('HV1'):
             self.win = oswin.connect()

@@ -104,6 +104,16 @@ class OtherVolumeTest(HostCase):
         self.assertEqual(300, self.resource()['local_gb'])
 
 
+class ShareTest(HostCase):
+
+    SHARES = {r'\\SRV\vms': 700}
+    INSTANCES_DIR = r'\\SRV\vms\instances'
+
+    def test_share_is_counted(self):
+        """L149: totals come from a UNC share too."""
+        self.assertEqual(700, self.resource()['local_gb'])
+
+
 @ddt.ddt
 class ProviderTreeTest(HostCase):
 
