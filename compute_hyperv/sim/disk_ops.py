@@ -125,7 +125,7 @@ def _physical_sector(disks: VirtualDisks,
 
 
 def _is_loaded(disks: VirtualDisks, opened: DiskHandle) -> Dict[str, Any]:
-    return {'Value': int(disks.attachments.find(opened) is not None)}
+    return {'Value': int(disks.is_loaded(opened))}
 
 
 _FACTS = {

@@ -82,6 +82,14 @@ class FieldKnowledge:
     single_instance_features: bool = True
     #: Absolute bandwidth reservations need the switch's mode and 10 Mbit/s.
     enforce_bandwidth_mode: bool = True
+    #: Facts of a virtual disk that somebody has open can be read.
+    facts_of_disk_in_use: bool = True
+    #: The disk file of a running VM cannot even be read by others.
+    vm_disk_is_exclusive: bool = True
+    #: A child is not reconnected to a parent with another identity.
+    reconnect_checks_identity: bool = True
+    #: A disk that a VM uses counts as loaded (IsLoaded), as attached ones.
+    vm_disk_is_loaded: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

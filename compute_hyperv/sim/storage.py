@@ -171,7 +171,8 @@ class Storage:
     def __init__(self, host: Any) -> None:
         self.host = host
         self.shares: Shares = host.fabric.shares
-        self.long_paths = False
+        #: LongPathsEnabled in the registry.
+        self.long_paths = bool(host.spec.extra.get('long_paths', False))
         self.ignored: List[str] = []
         self._baseline: Optional[Set[str]] = None
         self._letters: List[str] = []

@@ -74,7 +74,8 @@ class VirtualDisks:
                                             owner=owner)])
         disk = self._open_disk(path, found, writable=False, parents=True)
         share = handles.READ | handles.WRITE if shared else (
-            handles.READ if read_only else 0)
+            handles.READ if read_only
+            or not self.host.quirks.vm_disk_is_exclusive else 0)
         access = handles.READ | (0 if read_only else handles.WRITE)
         try:
             return Hold(self._hold_chain(disk, found, access, share, owner,
@@ -146,8 +147,10 @@ class VirtualDisks:
         if not handle.access & (_WRITING | ATTACH_RO):
             # Facts can be read of disks in use: os_win asks for GET_INFO
             # and DETACH only, for this reason.
+            quietly = self.host.quirks.facts_of_disk_in_use
             handle.files = [self._storage.shares.handles.open(
-                handle.path, handle.found.local, access=0,
+                handle.path, handle.found.local,
+                access=0 if quietly else handles.READ,
                 share=handles.SHARE['all'], owner='virtdisk',
                 client=handle.client, host=self.host.name)]
             return
@@ -257,7 +260,16 @@ class VirtualDisks:
 
     def set_parent(self, handle: DiskHandle, parent: str) -> None:
         """SetVirtualDiskInformation: another path of the parent."""
-        self._run(handle.path, self._writable(handle).reconnect, parent)
+        self._run(handle.path, self._writable(handle).reconnect, parent,
+                  relink=not self.host.quirks.reconnect_checks_identity)
+
+    def is_loaded(self, handle: DiskHandle) -> bool:
+        """Whether the disk is attached to the host (IsLoaded)."""
+        if self.attachments.find(handle) is not None:
+            return True
+        return self.host.quirks.vm_disk_is_loaded and any(
+            opened.owner.startswith('vm ') for opened
+            in self._storage.shares.handles.of_file(handle.key))
 
     def set_id(self, handle: DiskHandle, guid: str) -> None:
         """SetVirtualDiskInformation: another identifier."""

@@ -327,6 +327,46 @@ class HoldTest(VirtdiskCase):
         second.close()
 
 
+class FieldKnowledgeTest(VirtdiskCase):
+    """What only a real host can settle can be switched over."""
+
+    def setUp(self):
+        super().setUp()
+        self.chain()
+        self.quirks = self.host.quirks
+
+    def test_facts_of_disk_in_use(self):
+        self.quirks.facts_of_disk_in_use = False
+        hold = self.host.vdisks.hold(CHILD, owner='vm 1')
+        self.assert_code(32, self.vhd.get_vhd_size, CHILD)
+        hold.close()
+        self.vhd.get_vhd_size(CHILD)
+
+    def test_vm_disk_is_exclusive(self):
+        for exclusive in (True, False):
+            self.quirks.vm_disk_is_exclusive = exclusive
+            hold = self.host.vdisks.hold(CHILD, owner='vm 1')
+            if exclusive:
+                self.assert_fails(32, self.read, CHILD)
+            else:
+                self.read(CHILD)
+            self.assert_fails(32, self.files.remove, CHILD)
+            hold.close()
+
+    def test_reconnect_checks_identity(self):
+        self.vhd.create_dynamic_vhd(OTHER, 64 * MIB)
+        self.quirks.reconnect_checks_identity = False
+        self.vhd.reconnect_parent_vhd(CHILD, OTHER)
+        self.assertEqual(OTHER, self.vhd.get_vhd_parent_path(CHILD))
+
+    def test_vm_disk_is_loaded(self):
+        hold = self.host.vdisks.hold(CHILD, owner='vm 1')
+        self.assertFalse(self.vhd.is_virtual_disk_file_attached(CHILD))
+        self.quirks.vm_disk_is_loaded = True
+        self.assertTrue(self.vhd.is_virtual_disk_file_attached(CHILD))
+        hold.close()
+
+
 class RawCallsTest(VirtdiskCase):
     """Calls that os-win does not make."""
 
