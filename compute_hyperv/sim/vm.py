@@ -342,7 +342,18 @@ class VMs:
         found += ['worker process %d of %s has no VM' % (worker.pid, guid)
                   for guid, worker in self.workers.items()
                   if self.by_guid(guid) is None]
-        return found + self._orphans()
+        return found + self._stray_ports() + self._orphans()
+
+    def _stray_ports(self) -> list[str]:
+        """Switch ports that neither an uplink nor a worker has."""
+        owned = {record.path for worker in self.workers.values()
+                 for record in worker.records}
+        uplinks = {link['Antecedent'].lower() for link in (
+            self._host.v2.find('Msvm_EthernetDeviceSAPImplementation'))}
+        return ['switch port %s (%s) has no VM' % (
+            port['ElementName'], port['Name'])
+            for port in self._host.v2.find('Msvm_EthernetSwitchPort')
+            if port.path not in owned and port.path.lower() not in uplinks]
 
     def _orphans(self) -> list[str]:
         """Records below a VM that no longer exists."""

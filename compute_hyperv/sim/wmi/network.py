@@ -25,6 +25,7 @@ if typing.TYPE_CHECKING:
 
 
 SWITCH = 'Msvm_VirtualEthernetSwitch'
+_OFFLOAD = 'Msvm_EthernetSwitchPortOffloadSettingData'
 SWITCH_SETTINGS = 'Msvm_VirtualEthernetSwitchSettingData'
 EXTENSIONS = (
     ('Microsoft Windows Filtering Platform', 2,
@@ -148,3 +149,27 @@ def settings_of(host: Host, switch: engine.Record) -> engine.Record:
     if record is None:
         raise LookupError('switch %s has no settings' % switch['Name'])
     return record
+
+
+@engine.computed(virtualization.V2, 'Msvm_EthernetSwitchHardwareOffloadData',
+                 'IovVfUsage', 'IovQueuePairUsage', 'VmqUsage')
+def offload_usage(host: Host, record: engine.Record
+                  ) -> dict[str, typing.Any]:
+    """What the ports of running VMs use of an adapter's offloads."""
+    vfs = queue_pairs = vmqs = 0
+    for vm in host.vms:
+        if vm.worker is None:
+            continue
+        for port in vm.resources('Msvm_EthernetPortAllocationSettingData'):
+            if record['SystemName'].lower() not in (
+                    (port['HostResource'] or ('',))[0].lower()):
+                continue
+            for offload in host.v2.under(port['InstanceID'] + '\\', _OFFLOAD):
+                vmqs += 1 if offload['VMQOffloadWeight'] else 0
+                if offload['IOVOffloadWeight']:
+                    vfs += 1
+                    queue_pairs += offload['IOVQueuePairsRequested']
+    return {'IovVfUsage': min(vfs, record['IovVfCapacity']),
+            'IovQueuePairUsage': min(queue_pairs,
+                                     record['IovQueuePairCapacity']),
+            'VmqUsage': min(vmqs, record['VmqCapacity'])}

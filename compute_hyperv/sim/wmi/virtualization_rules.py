@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import typing
 
-from .. import devices
 from .. import profiles
+from . import virtualization
 from ..vm import Vm
 
 if typing.TYPE_CHECKING:
@@ -129,11 +129,8 @@ def check_system(host: typing.Any, generation: int, version: str,
 
 
 def _check_template(host: typing.Any, template: str | None) -> None:
-    if template and not any(
-            (record['SecureBootTemplateId'] or '').lower() ==
-            template.lower() for record in host.v2.find(
-                'Msvm_VirtualSystemSettingData',
-                VirtualSystemType=devices.DEFINITION)):
+    if template and template.lower() not in (
+            virtualization.SECURE_BOOT.values()):
         raise invalid(host, 'There is no Secure Boot template %s.' %
                       template)
 

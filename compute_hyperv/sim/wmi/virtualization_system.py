@@ -48,12 +48,8 @@ def define(call: engine.Call, *, planned: bool) -> Out:
     """DefineSystem and DefinePlannedSystem."""
     if call.args['ReferenceConfiguration'] is not None:
         raise engine.NotSimulated('DefineSystem(ReferenceConfiguration)')
-    given = {}
-    if call.args['SystemSettings']:
-        parsed = call.store.parse_text(call.args['SystemSettings'])
-        given = {name: value for name, value in parsed.props.items()
-                 if value is not None}
     host = call.host
+    given = _given(call)
     try:
         settings = _new_settings(host, given, planned)
         vm = create(host, settings, planned=planned)
@@ -69,6 +65,16 @@ def define(call: engine.Call, *, planned: bool) -> Out:
             destroy(vm)
             return {'ReturnValue': added['ReturnValue']}
     return {'ResultingSystem': vm.system, 'ReturnValue': 0}
+
+
+def _given(call: engine.Call) -> dict[str, typing.Any]:
+    """The settings that the caller has set."""
+    text = call.args['SystemSettings']
+    if not text:
+        return {}
+    return {name: value
+            for name, value in call.store.parse_text(text).props.items()
+            if value is not None}
 
 
 def _new_settings(host: Host, given: dict[str, typing.Any],
@@ -263,6 +269,40 @@ def merging(vm: Vm) -> bool:
     return _MERGING in (vm.system['OperationalStatus'] or ())
 
 
+@engine.computed(V2, 'Msvm_ComputerSystem', 'NumberOfNumaNodes')
+def numa_nodes(host: Host, record: engine.Record) -> dict[str, typing.Any]:
+    """Virtual NUMA nodes: as many as processors and memory need.
+
+    One without VirtualNumaEnabled or with dynamic memory (section 5).
+    """
+    vm = host.vms.by_guid(record['Name'])
+    if vm is None:
+        return {}
+    memory, processor = vm.memory, vm.processor
+    if not vm.settings['VirtualNumaEnabled'] or (
+            memory['DynamicMemoryEnabled']):
+        return {'NumberOfNumaNodes': 1}
+    nodes = max(
+        -(-processor['VirtualQuantity'] //
+          processor['MaxProcessorsPerNumaNode']),
+        -(-memory['VirtualQuantity'] //
+          max(1, memory['MaxMemoryBlocksPerNumaNode'])))
+    return {'NumberOfNumaNodes': nodes}
+
+
+@engine.method(V2, SERVICE, 'ModifyServiceSettings')
+def modify_service_settings(call: engine.Call) -> Out:
+    """Change what holds for the whole host (NUMA spanning, paths)."""
+    parsed = call.store.parse_text(call.args['SettingData'])
+    record = call.store.get(parsed.cls.name,
+                            InstanceID=parsed.get('InstanceID') or '')
+    if record is None or not record.cls.is_a(
+            'Msvm_VirtualSystemManagementServiceSettingData'):
+        return call.host.quirks.invalid_parameter_code
+    call.store.update(record, **rules.changed(record, parsed.props))
+    return 0
+
+
 @engine.method(V2, SERVICE, 'ModifySystemSettings')
 def modify_system_settings(call: engine.Call) -> Out:
     """Change settings of a VM or the name and notes of a snapshot."""
@@ -295,6 +335,8 @@ def _modify(host: Host, record: engine.Record,
             vm, changes['BootSourceOrder'])
         changes = rules.changed(record, changes)
     rules.need_off(vm, changes, rules.OFF_ONLY_SYSTEM)
+    if 'SnapshotDataRoot' in changes and record['Parent']:
+        raise rules.invalid(host, 'The VM has checkpoints.')
     rules.check_system(host, vm.generation, vm.version, changes)
     before = vmfiles.names(vm)
     host.v2.update(record, **changes)
