@@ -41,6 +41,9 @@ FABRIC.yaml:
       numa_nodes: 1
       volumes: {C: 200}    # GiB
       switches: [external]
+      features: []         # clustering, dns, shielding
+  shares:                  # optional: a file server's, in GiB
+    '\\\\SRV\\vms': 100
 """
 
 _EXEC_HELP = """\
@@ -101,7 +104,8 @@ def _add_looking(commands: typing.Any) -> None:
     show = _sub(commands, 'show', _show, 'what is on the hosts, as tables')
     show.add_argument(
         'view', nargs='?', default='hosts', choices=(
-            'hosts', 'vms', 'vm', 'disks', 'switches', 'jobs', 'sessions'))
+            'hosts', 'vms', 'vm', 'disks', 'switches', 'adapters', 'jobs',
+            'sessions'))
     show.add_argument('name', nargs='?', help='the machine, for "show vm": '
                       'its name, id or instance UUID')
     show.add_argument('--on', metavar='HOST', help='only this host')

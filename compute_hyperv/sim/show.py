@@ -130,6 +130,13 @@ COLUMNS: typing.Dict[str, typing.List[Column]] = {
         ('switch', _plain('name'), 'left'),
         ('connected', lambda r: '\n'.join(r['connected']), 'left'),
         ('id', _plain('guid'), 'left')],
+    'adapters': [
+        ('host', _plain('host'), 'left'),
+        ('VM', _plain('vm'), 'left'),
+        ('adapter', _plain('name'), 'left'),
+        ('address', _plain('mac'), 'left'),
+        ('switch', _plain('switch'), 'left'),
+        ('VLAN', lambda r: str(r['vlan'] or ''), 'right')],
     'jobs': [
         ('host', _plain('host'), 'left'),
         ('job', _plain('what'), 'left'),

@@ -177,6 +177,12 @@ def switches(found: typing.Sequence[Host]) -> typing.List[Row]:
     return rows
 
 
+def adapters(found: typing.Sequence[Host]) -> typing.List[Row]:
+    """One row per virtual NIC."""
+    return [{'host': host.name, 'vm': vm.name, **_nic_row(vm, nic)}
+            for host in found for vm in host.vms for nic in _nics(vm)]
+
+
 def jobs(found: typing.Sequence[Host]) -> typing.List[Row]:
     """One row per job that is still known, oldest first."""
     rows = []
@@ -221,4 +227,4 @@ def _open_files(host: Host) -> typing.List[str]:
 VIEWS: typing.Dict[str, typing.Callable[
     [typing.Sequence[Host]], typing.List[Row]]] = {
     'hosts': hosts, 'vms': vms, 'disks': disks, 'switches': switches,
-    'jobs': jobs, 'sessions': sessions}
+    'adapters': adapters, 'jobs': jobs, 'sessions': sessions}

@@ -3,13 +3,14 @@
 
 Entry point ``neutron.ml2.mechanism_drivers: hyperv_sim``. It needs no agent:
 it binds every port to the first segment that a vSwitch could carry, as
-``vif_type = hyperv``. With ``[ml2_hyperv_sim] activation_delay_s`` above 0 a
-bound port stays DOWN for that time, as it would until an agent has wired it;
-then Neutron sends network-vif-plugged to Nova.
+``vif_type = hyperv``. With ``[ml2_hyperv_sim] fabric_socket`` a bound port
+stays DOWN until its NIC is connected on the simulated host, as an agent
+would report it; then Neutron sends network-vif-plugged to Nova.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from neutron_lib.api.definitions import port_security
@@ -30,12 +31,17 @@ _NETWORK_TYPES = (constants.TYPE_LOCAL, constants.TYPE_FLAT,
                   constants.TYPE_VLAN)
 _GROUP = 'ml2_hyperv_sim'
 _OPTIONS = [
+    cfg.StrOpt(
+        'fabric_socket',
+        help='Socket of the server of the simulated hosts. With it, a bound '
+             'port becomes ACTIVE when its NIC is connected to a virtual '
+             'switch there; Nova is told so then. Without it, and with '
+             'activation_delay_s = 0, a port is ACTIVE when it is bound, and '
+             'Nova never waits.'),
     cfg.FloatOpt(
         'activation_delay_s', default=0.0, min=0.0,
-        help='Seconds for which a bound port of a simulated host stays DOWN '
-             'before it becomes ACTIVE and Nova is told that it is plugged. '
-             '0 makes a port ACTIVE when it is bound, so that Nova never '
-             'waits.'),
+        help='Seconds between the moment when a port could be ACTIVE (see '
+             'fabric_socket) and the moment when it is.'),
 ]
 
 
@@ -50,9 +56,15 @@ class SimMechanismDriver(api.MechanismDriver):
     def initialize(self) -> None:
         """Read the options; called once by ML2."""
         cfg.CONF.register_opts(_OPTIONS, _GROUP)
-        delay_s = cfg.CONF[_GROUP].activation_delay_s
-        self._later = (activation.Delayed(activate, delay_s)
-                       if delay_s else None)
+        options = cfg.CONF[_GROUP]
+        self._later: activation.Activations | None = None
+        wired = None
+        if options.fabric_socket:
+            wired = functools.partial(activation.wired_ports,
+                                      options.fabric_socket)
+        if wired or options.activation_delay_s:
+            self._later = activation.Activations(
+                activate, options.activation_delay_s, wired)
 
     @property
     def connectivity(self) -> str:

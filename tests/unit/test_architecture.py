@@ -233,7 +233,8 @@ class SimulatorTest(unittest.TestCase):
         self.assertEqual([], [
             f'{name} -> {target}' for name, target in pairs
             if source.is_below(target, 'sim')
-            and not source.is_below(name, 'sim')])
+            and not source.is_below(name, 'sim')
+            and not source.is_below(name, 'simcloud')])
         self.assertEqual([], [
             f'{name} -> {target}' for name, target in pairs
             if source.is_below(name, 'sim')
@@ -265,11 +266,12 @@ class SimulatorTest(unittest.TestCase):
             and item.package not in sys.stdlib_module_names
             and item.module != source.PACKAGE])
 
-    def test_the_demo_cloud_stands_alone(self):
+    def test_the_demo_cloud_uses_the_simulators_client_side_only(self):
         self.assertEqual([], [
             f'{module.name} -> {own_target(item)}'
             for module in source.modules()
-            for item in module.imports() if own_target(item)
+            for item in module.imports()
+            if own_target(item) not in (None, 'sim.remote')
             and source.is_below(module.name, 'simcloud')
             != source.is_below(own_target(item), 'simcloud')])
 

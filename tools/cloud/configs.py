@@ -24,7 +24,7 @@ SERVICE_TYPES = {'placement': 'placement', 'glance': 'image',
                  'cinder': 'block-storage'}
 INSTANCES_PATH = r'C:\OpenStack\Instances'
 SWITCH = 'demo'
-#: how long Neutron leaves a bound port DOWN, so that Nova's wait is real
+#: how long a port that is plugged stays DOWN, so that Nova's wait is real
 ACTIVATION_DELAY_S = 0.5
 
 
@@ -117,7 +117,9 @@ class Configs:
                     'extension_drivers': 'port_security'},
             'ml2_type_flat': {'flat_networks': '*'},
             'ml2_type_vlan': {'network_vlan_ranges': 'physnet1:100:199'},
-            'ml2_hyperv_sim': {'activation_delay_s': ACTIVATION_DELAY_S},
+            'ml2_hyperv_sim': {
+                'fabric_socket': self._layout.fabric_dir / 'socket',
+                'activation_delay_s': ACTIVATION_DELAY_S},
         }
 
     def cinder(self) -> Sections:

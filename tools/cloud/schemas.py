@@ -6,13 +6,17 @@ from __future__ import annotations
 import pathlib
 
 from cloud import backing
+from cloud import configs
 from cloud import layout as layouts
 from cloud import packages
 from cloud import processes
 from cloud import tasks
 
+_HERE = pathlib.Path(__file__).resolve().parent
 _PROJECTS = {'placement': 'openstack_placement'}
-_TIMEOUT_S = 300
+#: the databases that a service's migrations fill, if not one of its name
+_DATABASES = {'nova': ('nova_api', 'nova')}
+_TIMEOUT_S = 600
 
 
 class Schemas:
@@ -24,21 +28,21 @@ class Schemas:
         self._settings = settings
 
     def sync(self, service: str) -> str:
-        """Migrate one service's database.
+        """Make one service's tables, or migrate them to its version.
 
         :returns: a remark for the person.
         """
-        version = packages.versions(self._layout)[
-            _PROJECTS.get(service, service)]
+        version = self._version(service)
         stamp = self._stamp_path(service)
         if stamp.is_file() and stamp.read_text() == version:
             return tasks.NOTHING
-        for command in self._commands(service):
-            self._run(service, command)
-        if service == 'nova':
-            self._make_cell()
+        if stamp.is_file():
+            self._migrate(service)
+            remark = f'{stamp.read_text()} to {version}'
+        else:
+            remark = f'{version}{self._make(service)}'
         stamp.write_text(version)
-        return version
+        return remark
 
     def bootstrap_identity(self) -> str:
         """Make the admin user and Keystone's own catalog entry.
@@ -53,7 +57,7 @@ class Schemas:
             'keystone-manage', '--config-file', self._conf('keystone'),
             'bootstrap', '--bootstrap-password',
             self._settings.admin_password,
-            '--bootstrap-region-id', 'RegionOne',
+            '--bootstrap-region-id', configs.REGION,
             '--bootstrap-public-url', url, '--bootstrap-internal-url', url,
             '--bootstrap-admin-url', url])
         stamp.touch()
@@ -64,37 +68,76 @@ class Schemas:
         self._run('nova', ['nova-manage', '--config-file',
                            self._conf('nova'), 'cell_v2', 'discover_hosts'])
 
-    def _commands(self, service: str) -> list[list[str]]:
+    def _make(self, service: str) -> str:
+        """Make the tables from nothing, of a kept copy if there is one."""
+        databases = _DATABASES.get(service, (service,))
+        copies = [self._copy_path(service, name) for name in databases]
+        kept = all(path.is_file() for path in copies)
+        if not kept:
+            # Anew, because an interrupted migration does not go on.
+            for name, path in zip(databases, copies):
+                self._tables('new', name, path)
+            self._migrate_new(service)
+        for name, path in zip(databases, copies):
+            self._tables('load' if kept else 'save', name, path)
+        if service == 'nova':
+            self._tables('load', 'nova_cell0', copies[1])
+            self._make_cells()
+        return ', copied' if kept else ''
+
+    def _migrate_new(self, service: str) -> None:
+        if service == 'nova':
+            self._python('nova_manage.py', self._conf('nova'), 'tables')
+        else:
+            self._migrate(service)
+
+    def _migrate(self, service: str) -> None:
         conf = ['--config-file', self._conf(service)]
-        return {
+        commands = {
             'keystone': [['keystone-manage', *conf, 'db_sync']],
             'placement': [['placement-manage', *conf, 'db', 'sync']],
             'glance': [['glance-manage', *conf, 'db_sync']],
             'cinder': [['cinder-manage', *conf, 'db', 'sync']],
             'neutron': [['neutron-db-manage', *conf, 'upgrade', 'heads']],
-            'nova': [
-                ['nova-manage', *conf, 'api_db', 'sync'],
-                ['nova-manage', *conf, 'cell_v2', 'map_cell0',
-                 '--database_connection',
-                 backing.database_url(self._settings, 'nova_cell0')],
-                ['nova-manage', *conf, 'db', 'sync']],
-        }[service]
+            'nova': [['nova-manage', *conf, 'api_db', 'sync'],
+                     ['nova-manage', *conf, 'db', 'sync']],
+        }
+        for command in commands[service]:
+            self._run(service, command)
 
-    def _make_cell(self) -> None:
-        conf = ['--config-file', self._conf('nova')]
-        listing = self._run('nova', [
-            'nova-manage', *conf, 'cell_v2', 'list_cells'])
-        if 'cell1' not in listing:
-            self._run('nova', [
-                'nova-manage', *conf, 'cell_v2', 'create_cell',
-                '--name=cell1', '--database_connection',
-                backing.database_url(self._settings, 'nova'),
-                '--transport-url', backing.transport_url(self._settings)])
+    def _make_cells(self) -> None:
+        self._python('nova_manage.py', self._conf('nova'), 'cells',
+                     backing.database_url(self._settings, 'nova_cell0'),
+                     backing.database_url(self._settings, 'nova'),
+                     backing.transport_url(self._settings))
 
-    def _run(self, service: str, command: list[str]) -> str:
-        return processes.output(
+    def _tables(self, action: str, database: str,
+                path: pathlib.Path) -> None:
+        self._python('tables.py', action,
+                     str(self._settings.port('mariadb')), database,
+                     str(path))
+
+    def _python(self, script: str, *words: str) -> None:
+        # -P: our modules' names must not shadow anybody's.
+        processes.run(
+            self._layout, [self._layout.program('python'), '-P',
+                           str(_HERE / script), *words],
+            script.removesuffix('.py'), _TIMEOUT_S, {
+                'DEMO_PASSWORD': self._settings.service_password})
+
+    def _run(self, service: str, command: list[str]) -> None:
+        processes.run(
             self._layout, [self._layout.program(command[0]), *command[1:]],
             f'{service}-manage', _TIMEOUT_S)
+
+    def _version(self, service: str) -> str:
+        return packages.versions(self._layout)[
+            _PROJECTS.get(service, service)]
+
+    def _copy_path(self, service: str, database: str) -> pathlib.Path:
+        # In the venv, because it belongs to the versions in there.
+        return (self._layout.venv_dir / 'tables' /
+                f'{database}-{self._version(service)}.json.gz')
 
     def _conf(self, service: str) -> str:
         name = 'glance-api' if service == 'glance' else service
