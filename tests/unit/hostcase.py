@@ -23,11 +23,13 @@ class HostTestCase(base.TestCase, fixtures.TestWithFixtures):
     """A simulated host in ``self.host``, and its ``win`` and ``paths``.
 
     ``HOST`` are keyword arguments of ``sim.fabric.HostSpec``, ``SHARES``
-    the sizes in GiB of shares that a file server has.
+    the sizes in GiB of shares that a file server has, ``CSVS`` those of
+    cluster shared volumes by name.
     """
 
     HOST = {}
     SHARES = {}
+    CSVS = {}
     INSTANCES_DIR = INSTANCES_DIR
 
     def setUp(self):
@@ -39,6 +41,9 @@ class HostTestCase(base.TestCase, fixtures.TestWithFixtures):
         for unc, size_gib in self.SHARES.items():
             self.fabric.shares.add(unc, size_gib << 30)
         self.host = self.fabric.host('HV1')
+        for name, size_gib in self.CSVS.items():
+            self.fabric.shares.add_csv(name, size_gib << 30,
+                                       [self.host.storage])
         with self.fabric.on('HV1'):
             self.win = oswin.connect()
         self.paths = paths.Paths(self.win.files,

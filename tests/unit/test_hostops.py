@@ -114,6 +114,16 @@ class ShareTest(HostCase):
         self.assertEqual(700, self.resource()['local_gb'])
 
 
+class ClusterSharedVolumeTest(HostCase):
+
+    CSVS = {'Volume1': 900}
+    INSTANCES_DIR = r'C:\ClusterStorage\Volume1\instances'
+
+    def test_mounted_volume_is_counted(self):
+        """L149: a mount point or CSV counts, not the drive it is below."""
+        self.assertEqual(900, self.resource()['local_gb'])
+
+
 @ddt.ddt
 class ProviderTreeTest(HostCase):
 
