@@ -207,6 +207,8 @@ class Vm:
 
     def touch(self) -> None:
         """Note a change of the configuration."""
+        if self.is_planned:
+            return
         self.host.v2.update(
             self.system, TimeOfLastConfigurationChange=values.cim_datetime(
                 self.host.clock.time()))
@@ -252,7 +254,9 @@ class VMs:
                 for record in self._host.v2.find(PLANNED_SYSTEM)]
 
     def by_guid(self, guid: str) -> Vm | None:
-        """The VM or planned VM with that GUID."""
+        """The VM or planned VM with that GUID; the host is none."""
+        if guid.upper() == self._host.name.upper():
+            return None
         vm = Vm(self._host, guid)
         return vm if vm.exists else None
 

@@ -12,7 +12,8 @@ PROVIDERS = (
     'virtualization', 'virtualization_power', 'virtualization_system',
     'virtualization_resources', 'virtualization_storage',
     'virtualization_guest', 'virtualization_snapshot',
-    'virtualization_summary', 'virtualization_devices', 'network',
+    'virtualization_summary', 'virtualization_devices',
+    'virtualization_planned', 'network',
     'network_ports', 'network_features', 'metrics', 'cimv2', 'storage',
     'standardcimv2', 'smb', 'hgs')
 

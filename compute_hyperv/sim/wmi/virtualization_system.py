@@ -144,16 +144,19 @@ def create(host: Host, settings: dict[str, typing.Any], *,
     now = values.cim_datetime(host.clock.time())
     vssd = store.add(vms.SETTINGS, **settings)
     cls = vms.PLANNED_SYSTEM if planned else vms.SYSTEM
-    system = store.add(
-        cls, CreationClassName=cls, Name=vm.guid,
-        ElementName=settings['ElementName'], EnabledState=OFF,
-        RequestedState=12, EnabledDefault=2, HealthState=5,
-        OperationalStatus=(2,), StatusDescriptions=('Operating normally',),
-        Status='OK', Caption='Virtual Machine', InstallDate=now,
-        Description='Microsoft Virtual Machine', NumberOfNumaNodes=1,
-        TimeOfLastStateChange=now, TimeOfLastConfigurationChange=now,
-        EnhancedSessionModeState=3, ReplicationState=0, ReplicationHealth=0,
-        ReplicationMode=0, OnTimeInMilliseconds=0)
+    system = store.add(cls, CreationClassName=cls, Name=vm.guid,
+                       ElementName=settings['ElementName'],
+                       EnabledState=OFF, RequestedState=12, EnabledDefault=2,
+                       HealthState=5, OperationalStatus=(2,), Status='OK',
+                       StatusDescriptions=('Operating normally',),
+                       Caption='Virtual Machine', InstallDate=now,
+                       Description='Microsoft Virtual Machine',
+                       TimeOfLastStateChange=now)
+    if not planned:
+        store.update(system, NumberOfNumaNodes=1, EnhancedSessionModeState=3,
+                     TimeOfLastConfigurationChange=now, ReplicationState=0,
+                     ReplicationHealth=0, ReplicationMode=0,
+                     OnTimeInMilliseconds=0)
     store.add('Msvm_SettingsDefineState', ManagedElement=system,
               SettingData=vssd)
     store.add('Msvm_VirtualSystemExportSettingData',
