@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import collections.abc
-import contextlib
-import contextvars
 import os
+import types
 import typing
 
 from . import clock as clock_module
+from . import current
 from . import faults
 from . import host as host_module
 from . import native
@@ -18,10 +18,11 @@ from . import storage
 from .host import Host
 from .host import HostSpec
 
+Sizes = typing.Mapping[str, float]
+GIB = 1 << 30
+_NONE: Sizes = types.MappingProxyType({})
 Check = typing.Callable[['Fabric'], typing.Iterable[str]]
 
-_current: contextvars.ContextVar[typing.Any] = contextvars.ContextVar(
-    'simulated_host', default=None)
 _checks: typing.List[Check] = []
 
 
@@ -32,29 +33,6 @@ def check(function: Check) -> Check:
     """
     _checks.append(function)
     return function
-
-
-def current_host() -> typing.Any:
-    """The host (or remote host) that ``on`` made current.
-
-    :raises LookupError: none is.
-    """
-    found = _current.get()
-    if found is None:
-        raise LookupError(
-            'no simulated host is current: build drivers and ask '
-            'os_win.utilsfactory only inside "with fabric.on(name)"')
-    return found
-
-
-@contextlib.contextmanager
-def on_host(host: typing.Any) -> typing.Iterator[typing.Any]:
-    """Make *host* the one that drivers built in the block get."""
-    token = _current.set(host)
-    try:
-        yield host
-    finally:
-        _current.reset(token)
 
 
 class Hosts(collections.abc.Mapping[str, Host]):
@@ -82,6 +60,9 @@ class Fabric:
     :param root_dir: folder for disks and pipes; created when missing.
     :param hosts: HostSpec, a mapping of its fields, or just a name each.
     :param clock: 'instant', 'real' or 'stepped'.
+    :param shares: UNC path of a file server's share -> size in GiB.
+    :param csvs: cluster shared volume, mounted in C:\\ClusterStorage of
+        every host -> size in GiB.
     :param prompt_events: tell watchers at once; else compare every
         WITHIN seconds as WMI does.
     :ivar lock: native and re-entrant; held while a provider works and
@@ -94,7 +75,8 @@ class Fabric:
     def __init__(self, root_dir: str, hosts: typing.Iterable[
             typing.Union[HostSpec, str, typing.Mapping[str, typing.Any]]],
             clock: str = 'instant', scale: float = 1.0,
-            prompt_events: bool = True) -> None:
+            prompt_events: bool = True,
+            shares: Sizes = _NONE, csvs: Sizes = _NONE) -> None:
         ports.load_handlers()
         os.makedirs(root_dir, exist_ok=True)
         self.root_dir = os.path.realpath(root_dir)
@@ -107,18 +89,23 @@ class Fabric:
         self.changes = 0
         self.server: typing.Any = None
         self.shares = storage.Shares(self.root_dir)
+        for unc, gib in shares.items():
+            self.shares.add(unc, int(gib * GIB))
         self._cut: typing.Set[typing.FrozenSet[str]] = set()
         self._closers: typing.List[typing.Callable[[], object]] = []
         self.hosts = Hosts()
         for spec in hosts:
             self.hosts.add(host_module.Host(self, HostSpec.make(spec)))
+        for name, gib in csvs.items():
+            self.shares.add_csv(name, int(gib * GIB), [
+                host.storage for host in self.hosts.values()])
         for host in self.hosts.values():
             host.populate()
 
     @classmethod
     def from_yaml(cls, path: str, root_dir: typing.Optional[str] = None
                   ) -> 'Fabric':
-        """A fabric as a file describes it; see ``etc/``.
+        """A fabric as a file describes it: ``hyperv-sim serve --help``.
 
         :param root_dir: instead of the file's ``root``, which is relative
             to the file.
@@ -126,14 +113,17 @@ class Fabric:
         import yaml
         with open(path, encoding='utf-8') as stream:
             facts = yaml.safe_load(stream)
-        unknown = set(facts) - {'root', 'hosts', 'clock', 'scale'}
+        unknown = set(facts) - {'root', 'hosts', 'clock', 'scale',
+                                'shares', 'csvs'}
         if unknown:
             raise ValueError(f'{path}: {sorted(unknown)} unknown')
         root = root_dir or os.path.join(
             os.path.dirname(os.path.abspath(path)),
             facts.get('root', 'fabric'))
         return cls(root, facts['hosts'], clock=facts.get('clock', 'real'),
-                   scale=facts.get('scale', 1.0))
+                   scale=facts.get('scale', 1.0),
+                   shares=facts.get('shares', {}),
+                   csvs=facts.get('csvs', {}))
 
     # -- hosts -------------------------------------------------------------
 
@@ -151,7 +141,7 @@ class Fabric:
 
     def on(self, name: str) -> typing.ContextManager[Host]:
         """Make a host the one that drivers built in the block get."""
-        return on_host(self.host(name))
+        return current.on_host(self.host(name))
 
     def cut(self, one: str, other: str) -> None:
         """Break the network between two hosts."""

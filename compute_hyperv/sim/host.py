@@ -26,6 +26,8 @@ if typing.TYPE_CHECKING:
 
 V2 = 'root/virtualization/v2'
 _NEWEST_BUILD = 26100
+_NAMESPACE_OF = {'clustering': 'root/mscluster', 'dns': 'root/microsoftdns',
+                 'shielding': 'root/msps'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,9 @@ class HostSpec:
     :ivar cpus: logical processors, over all NUMA nodes.
     :ivar volumes: drive letter -> size in GiB.
     :ivar switches: names, or SwitchSpec.
+    :ivar features: what else is installed: 'clustering', 'dns' (server),
+        'shielding' (tools for shielded machines).  Without it the
+        namespace does not exist.
     :ivar extra: further facts for providers, by name.
     """
 
@@ -70,6 +75,7 @@ class HostSpec:
     volumes: typing.Mapping[str, float] = dataclasses.field(
         default_factory=lambda: {'C': 500})
     switches: typing.Tuple[SwitchSpec, ...] = (SwitchSpec('external'),)
+    features: typing.Tuple[str, ...] = ()
     extra: typing.Mapping[str, typing.Any] = dataclasses.field(
         default_factory=dict)
 
@@ -93,6 +99,9 @@ class HostSpec:
                 SwitchSpec(one) if isinstance(one, str) else
                 SwitchSpec(**one) for one in facts['switches'])
         facts['windows'] = str(facts.get('windows', '2022'))
+        facts['features'] = tuple(facts.get('features', ()))
+        if not set(facts['features']) <= set(_NAMESPACE_OF):
+            raise ValueError(f'host: features are {sorted(_NAMESPACE_OF)}')
         return cls(**facts)
 
 
@@ -113,7 +122,11 @@ class Host:
         self.spec = spec
         self.name = spec.name
         self.clock = fabric.clock
-        self.profile = profiles.profile(spec.windows)
+        try:
+            self.profile = profiles.profile(spec.windows)
+        except KeyError:
+            raise ValueError(f'host {spec.name}: there is no Windows '
+                             f'Server {spec.windows} here') from None
         self.quirks = profiles.FieldKnowledge()
         self.powered = True
         self._watch_ids = itertools.count(1)
@@ -121,10 +134,13 @@ class Host:
         self._watches_at_mark = 0
         self.released: typing.List[int] = []
         every = schema.namespaces(_NEWEST_BUILD)
+        absent = [low for feature, low in _NAMESPACE_OF.items()
+                  if feature not in spec.features]
         self.stores: typing.Dict[str, engine.Store] = {
             low: engine.Store(self, classes, every[low])
             for low, classes in schema.namespaces(
-                self.profile.build).items()}
+                self.profile.build).items()
+            if low not in absent}
         self.v2 = self.stores[V2]
         self.storage = storage.Storage(self)
         self.vdisks = virtualdisks.VirtualDisks(self)

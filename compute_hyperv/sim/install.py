@@ -23,8 +23,8 @@ import typing
 import weakref
 
 from .. import oswin_loader
+from . import current
 from . import dll
-from . import fabric
 from . import osmodules
 from .wmi import face
 
@@ -140,7 +140,7 @@ def bound(host: typing.Any) -> oswin_loader.BoundHost:
 
 def _current() -> oswin_loader.BoundHost:
     try:
-        host = fabric.current_host()
+        host = current.current_host()
     except LookupError:
         if not _sole_host:
             raise

@@ -179,6 +179,57 @@ class TableTest(simcase.SimTestCase):
                          {'pkg_resources'})
 
 
+class ClientSideTest(simcase.SimTestCase):
+    """Principle 10: clients need the standard library of Python 3.9."""
+
+    ROOTS = ('remote', 'install', 'dll', 'osmodules', 'wmi.face')
+    PACKAGE = 'compute_hyperv.sim'
+
+    def imported(self, name):
+        """Modules of the simulator that *name* imports, by name in sim."""
+        spec = importlib.util.find_spec(f'{self.PACKAGE}.{name}')
+        here = spec.name if spec.submodule_search_locations else spec.parent
+        with open(spec.origin, encoding='utf-8') as stream:
+            tree = ast.parse(stream.read(), feature_version=(3, 9))
+        for node in tree.body:
+            if isinstance(node, ast.Import):
+                self.check_plain(name, *(one.name for one in node.names))
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                self.check_plain(name, node.module)
+            elif isinstance(node, ast.ImportFrom):
+                base = importlib.util.resolve_name(
+                    '.' * node.level + (node.module or ''), here)
+                yield from self.inside(base, *(
+                    f'{base}.{one.name}' for one in node.names))
+
+    def check_plain(self, importer, *names):
+        for name in names:
+            self.assertIn(name.partition('.')[0], sys.stdlib_module_names,
+                          importer)
+
+    def inside(self, *names):
+        """Those of *names* that are modules of the simulator."""
+        for name in names:
+            parent = name.rpartition('.')[0]
+            if name.startswith(self.PACKAGE + '.') and (
+                    importlib.util.find_spec(
+                        parent).submodule_search_locations) and (
+                    importlib.util.find_spec(name)):
+                yield name[len(self.PACKAGE) + 1:]
+
+    def test_clients_import_no_host_side(self):
+        seen, todo = set(), list(self.ROOTS)
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                todo += self.imported(name)
+        self.assertLessEqual({'errors', 'native', 'wmi.instance'}, seen)
+        self.assertEqual(set(), seen & {
+            'fabric', 'host', 'jobs', 'vm', 'storage', 'server',
+            'wmi.engine'})
+
+
 @ddt.ddt
 class ModesTest(simcase.SimTestCase):
     """A whole life of a VM in a fresh process of each kind."""

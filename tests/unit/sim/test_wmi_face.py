@@ -31,9 +31,10 @@ class MonikerTest(simcase.FaceTestCase):
     def test_default_namespace(self):
         self.assertEqual(1, len(self.wmi.WMI().Win32_OperatingSystem()))
 
-    def test_unknown_namespace(self):
+    @ddt.data('virtualization/v9', 'MSCluster', 'MicrosoftDNS', 'msps')
+    def test_unknown_namespace_or_feature_not_installed(self, name):
         self.assert_hresult(errors.WBEM_E_INVALID_NAMESPACE,
-                            self.wmi.WMI, '//./root/virtualization/v9')
+                            self.connect, f'root/{name}')
 
     def test_unknown_host(self):
         self.assert_hresult(errors.RPC_S_SERVER_UNAVAILABLE,

@@ -14,6 +14,8 @@ V2 = 'root/virtualization/v2'
 class MethodTest(simcase.FaceTestCase):
     """Section 2.6."""
 
+    HOSTS = ({'name': 'HV1', 'features': ['shielding']},)
+
     def setUp(self):
         super().setUp()
         self.msps = self.connect('root/msps')
