@@ -279,8 +279,8 @@ def numa_nodes(host: Host, record: engine.Record) -> dict[str, typing.Any]:
     One without VirtualNumaEnabled or with dynamic memory (section 5).
     """
     vm = host.vms.by_guid(record['Name'])
-    if vm is None:
-        return {}
+    if vm is None or not vm.resources('Msvm_MemorySettingData'):
+        return {}                       # half-way through its definition
     memory, processor = vm.memory, vm.processor
     if not vm.settings['VirtualNumaEnabled'] or (
             memory['DynamicMemoryEnabled']):
