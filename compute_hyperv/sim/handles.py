@@ -7,6 +7,7 @@ Files are known by device and inode, so that a rename, another spelling, a
 share or a link of the same file count as the same.
 """
 
+import dataclasses
 import itertools
 import os
 from typing import Dict
@@ -29,6 +30,7 @@ SHARE = {'none': 0, 'read': READ, 'readwrite': READ | WRITE,
 Key = Tuple[int, int]
 
 
+@dataclasses.dataclass(frozen=True)
 class OpenFile:
     """One open handle.
 
@@ -40,23 +42,20 @@ class OpenFile:
     :ivar host: the host that it runs on.
     """
 
-    def __init__(self, table: 'Handles', number: int, key: Key, path: str,
-                 local: str, access: int, share: int, owner: str,
-                 client: str, host: str) -> None:
-        self._table = table
-        self.number = number
-        self.key = key
-        self.path = path
-        self.local = local
-        self.access = access
-        self.share = share
-        self.owner = owner
-        self.client = client
-        self.host = host
+    table: 'Handles' = dataclasses.field(repr=False)
+    number: int
+    key: Key
+    path: str
+    local: str
+    access: int
+    share: int
+    owner: str
+    client: str
+    host: str
 
     def close(self) -> None:
         """Give the handle back; again is harmless."""
-        self._table.close(self.number)
+        self.table.close(self.number)
 
     def __str__(self) -> str:
         return '%s is open by %s' % (self.path, self.owner or 'somebody')

@@ -214,10 +214,6 @@ def _shutil_module(files: Files, os_module: Any) -> types.ModuleType:
         files.copy(source, target)
         return target
 
-    def copy_file(source: str, target: str) -> str:
-        files.copy(source, target)
-        return target
-
     def usage(path: str) -> Any:
         total, free = files.disk_usage(path)
         return types.SimpleNamespace(total=total, used=total - free,
@@ -225,7 +221,7 @@ def _shutil_module(files: Files, os_module: Any) -> types.ModuleType:
 
     ours: Dict[str, Callable[..., Any]] = {
         'rmtree': remove_tree, 'copytree': copy_tree, 'copy': copy_into,
-        'copy2': copy_into, 'copyfile': copy_file, 'disk_usage': usage,
+        'copy2': copy_into, 'copyfile': files.copy, 'disk_usage': usage,
     }
     return _Proxy('shutil', os=os_module, **{
         name: _switch(function, getattr(shutil, name))

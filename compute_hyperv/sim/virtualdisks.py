@@ -5,6 +5,7 @@ Adds to ``disks`` (the formats) what the operating system adds: handles,
 share modes of whole chains, and attached disks.
 """
 
+import dataclasses
 import itertools
 import os
 from typing import Any
@@ -44,6 +45,37 @@ FORMATS = {DEVICE_VHD: 'vhd', DEVICE_VHDX: 'vhdx'}
 DEVICES = {fmt: device for device, fmt in FORMATS.items()}
 
 _FILE_CORRUPT = 1392
+
+
+@dataclasses.dataclass(frozen=True)
+class NewDisk:
+    """What CreateVirtualDisk is to make.
+
+    :ivar device: DEVICE_VHD or DEVICE_VHDX.
+    :ivar fixed: all space is taken at once.
+    :ivar block_bytes: 0 for the default of Windows; sectors likewise.
+    :ivar parent, source: Windows paths; at most one of them.
+    """
+
+    device: int
+    fixed: bool = False
+    size_bytes: int = 0
+    block_bytes: int = 0
+    sector_bytes: int = 0
+    physical_sector_bytes: int = 0
+    parent: Optional[str] = None
+    source: Optional[str] = None
+    disk_id: Optional[str] = None
+
+    @property
+    def shape(self) -> Dict[str, Any]:
+        """The arguments that ``disks`` takes for new disks and copies."""
+        kind = 'differencing' if self.parent else (
+            'fixed' if self.fixed else 'dynamic')
+        return {'fmt': FORMATS[self.device], 'kind': kind,
+                'size_bytes': self.size_bytes or None,
+                'block_bytes': self.block_bytes or None,
+                'disk_id': self.disk_id}
 
 
 class VirtualDisks:
@@ -165,51 +197,46 @@ class VirtualDisks:
         finally:
             look.close()
 
-    def create(self, path: str, *, device: int, fixed: bool = False,
-               size_bytes: int = 0, block_bytes: int = 0,
-               sector_bytes: int = 0, physical_sector_bytes: int = 0,
-               parent: Optional[str] = None, source: Optional[str] = None,
-               disk_id: Optional[str] = None,
-               client: str = '') -> DiskHandle:
-        """CreateVirtualDisk: new, child of *parent*, or copy of *source*."""
+    def create(self, path: str, *, client: str = '',
+               **facts: Any) -> DiskHandle:
+        """CreateVirtualDisk: new, child of a parent, or copy of a source.
+
+        :param facts: the fields of :class:`NewDisk`.
+        """
+        new = NewDisk(**facts)
         found = self._storage.locate(path).need_parent()
-        fmt = FORMATS.get(device)
-        if fmt is None or parent and (source or fixed):
+        if new.device not in FORMATS or new.parent and (
+                new.source or new.fixed):
             raise WinError(winerror.INVALID_PARAMETER, path)
         if found.exists:
             raise WinError(winerror.FILE_EXISTS, path)
-        kind = 'differencing' if parent else 'fixed' if fixed else 'dynamic'
-        if source:
-            self._convert(path, found, source, fmt, kind, size_bytes,
-                          block_bytes, disk_id, client)
+        if new.source:
+            self._convert(path, found, new, client)
         else:
-            if fixed:
-                self._need_space(found, size_bytes)
-            self._run(path, disks.create, found.local, fmt=fmt, kind=kind,
+            if new.fixed:
+                self._need_space(found, new.size_bytes)
+            self._run(path, disks.create, found.local,
+                      parent=new.parent or None,
                       win_path=path, resolve=self._resolve,
-                      size_bytes=size_bytes or None,
-                      block_bytes=block_bytes or None, parent=parent or None,
-                      sector_bytes=sector_bytes or 512,
-                      physical_sector_bytes=physical_sector_bytes or 512,
-                      disk_id=disk_id)
+                      sector_bytes=new.sector_bytes or 512,
+                      physical_sector_bytes=new.physical_sector_bytes or 512,
+                      **new.shape)
         found.volume.changed()
-        return self.open(path, device=device, access=ALL, flags=0,
+        return self.open(path, device=new.device, access=ALL, flags=0,
                          client=client)
 
-    def _convert(self, path: str, found: Located, source: str, fmt: str,
-                 kind: str, size_bytes: int, block_bytes: int,
-                 disk_id: Optional[str], client: str) -> None:
-        reader = self.open(source, device=0, access=ATTACH_RO | GET_INFO,
-                           flags=0, client=client)
+    def _convert(self, path: str, found: Located, new: 'NewDisk',
+                 client: str) -> None:
+        assert new.source is not None
+        reader = self.open(new.source, device=0, client=client, flags=0,
+                           access=ATTACH_RO | GET_INFO)
         try:
-            assert reader.disk is not None
-            self._need_space(found, reader.disk.size_bytes
-                             if kind == 'fixed'
+            if reader.disk is None:
+                raise WinError(winerror.NOT_SUPPORTED, new.source)
+            self._need_space(found, reader.disk.size_bytes if new.fixed
                              else reader.disk.file_size_bytes)
             self._run(path, disks.convert, reader.disk, found.local,
-                      fmt=fmt, kind=kind, win_path=path,
-                      resolve=self._resolve, size_bytes=size_bytes or None,
-                      block_bytes=block_bytes or None, disk_id=disk_id)
+                      win_path=path, resolve=self._resolve, **new.shape)
         finally:
             self.close(reader.number)
 
