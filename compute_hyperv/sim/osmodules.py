@@ -214,18 +214,22 @@ def _shutil_module(files: Files, os_module: Any) -> types.ModuleType:
         files.copy(source, target)
         return target
 
-    def usage(path: str) -> Any:
-        total, free = files.disk_usage(path)
-        return types.SimpleNamespace(total=total, used=total - free,
-                                     free=free)
+    def copy_file(source: str, target: str) -> str:
+        files.copy(source, target)
+        return target
 
     ours: Dict[str, Callable[..., Any]] = {
         'rmtree': remove_tree, 'copytree': copy_tree, 'copy': copy_into,
-        'copy2': copy_into, 'copyfile': files.copy, 'disk_usage': usage,
+        'copy2': copy_into, 'copyfile': copy_file,
+        'disk_usage': lambda path: _usage(*files.disk_usage(path)),
     }
     return _Proxy('shutil', os=os_module, **{
         name: _switch(function, getattr(shutil, name))
         for name, function in ours.items()})
+
+
+def _usage(total: int, free: int) -> Any:
+    return types.SimpleNamespace(total=total, used=total - free, free=free)
 
 
 def _tempfile_module(files: Files) -> types.ModuleType:
