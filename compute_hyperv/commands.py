@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running other programs (qemu-img, mkisofs): with a deadline, no shell."""
+"""Running other programs (qemu-img, mkisofs): with a deadline, no shell.
+
+Not through oslo.concurrency: its ``processutils`` (7.6) sets ``preexec_fn``
+always, which Windows refuses.
+"""
 
 import ntpath
 import subprocess
 
-from oslo_concurrency import processutils
+from nova import utils as nova_utils
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import oswin
 
 LOG = logging.getLogger(__name__)
 
@@ -15,7 +20,7 @@ LOG = logging.getLogger(__name__)
 _TEXT_LIMIT = 500
 
 
-def run(*command: str, timeout_s: int) -> str:
+def run(*command: str, timeout_s: float) -> str:
     """Run a program and wait for its end.
 
     :param command: the program, found in PATH unless it is a full path,
@@ -25,25 +30,29 @@ def run(*command: str, timeout_s: int) -> str:
     :raises CommandFailed: it is not there, failed, or took too long; with
         what it said.
     """
-    started: list[subprocess.Popen[bytes]] = []
     name = ntpath.basename(command[0])
+    LOG.debug("Running %s", command)
+    # With eventlet, in a thread of its own: waiting for the pipes of a
+    # program would stop everything else on Windows.
+    native = oswin.native(subprocess)
+    run_in_thread = nova_utils.tpool_wrap(native.run)
     try:
-        output, _unused = processutils.execute(
-            *command, timeout=timeout_s, on_execute=started.append,
-            log_errors=processutils.LOG_ALL_ERRORS)
-    except subprocess.TimeoutExpired as exc:
-        # oslo.concurrency leaves the program running.
-        for process in started:
-            process.kill()
-            process.communicate()
+        done = run_in_thread(
+            command, stdin=native.DEVNULL, capture_output=True,
+            timeout=timeout_s)
+    except native.TimeoutExpired as exc:
         raise errors.CommandFailed(
-            command=name,
-            reason=f'not done within {timeout_s} seconds') from exc
-    except processutils.ProcessExecutionError as exc:
-        text = (exc.stderr or exc.stdout or '').strip()[-_TEXT_LIMIT:]
-        raise errors.CommandFailed(
-            command=name, reason=f'exit code {exc.exit_code}: {text}'
-        ) from exc
+            command=name, reason=f'not done within {timeout_s} seconds: '
+                                 f'{_text(exc.stderr)}') from exc
     except OSError as exc:
         raise errors.CommandFailed(command=name, reason=str(exc)) from exc
-    return str(output)
+    if done.returncode:
+        text = _text(done.stderr) or _text(done.stdout)
+        raise errors.CommandFailed(
+            command=name, reason=f'exit code {done.returncode}: {text}')
+    output: str = done.stdout.decode(errors='replace')
+    return output
+
+
+def _text(output: bytes | None) -> str:
+    return (output or b'').decode(errors='replace').strip()[-_TEXT_LIMIT:]
