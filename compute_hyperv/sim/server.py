@@ -132,11 +132,16 @@ class Server:
             persist.save(self.fabric, self._state_path)
 
     def _save_regularly(self) -> None:
+        pause_s = self._save_every_s
         while not self._stopped:
             with self._stopping:
-                self._stopping.wait(self._save_every_s)
+                self._stopping.wait(pause_s)
             if not self._stopped:
+                began_s = native.monotonic()
                 self.save()
+                # With very many machines a save takes seconds.
+                pause_s = max(self._save_every_s,
+                              20 * (native.monotonic() - began_s))
 
     # -- connections -------------------------------------------------------
 

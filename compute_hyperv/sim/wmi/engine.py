@@ -62,6 +62,8 @@ class Store:
         self._index: index.Index = index.Index()
         self._computed: typing.Dict[str, typing.Tuple[
             typing.Any, ...]] = {}
+        self._kinds: typing.Dict[str, typing.Tuple[
+            typing.Tuple[str, str], ...]] = {}
         self.watches = watch.Watches(self)
         self.plans: typing.Dict[str, typing.Any] = {}   # compiled WQL
 
@@ -83,6 +85,13 @@ class Store:
             found = self._computed[cls.low] = find_computed(self.low, cls)
         return found
 
+    def _indexed(self, cls: ClassDef
+                 ) -> typing.Tuple[typing.Tuple[str, str], ...]:
+        found = self._kinds.get(cls.low)
+        if found is None:
+            found = self._kinds[cls.low] = index.kinds(cls.props.values())
+        return found
+
     def convert(self, cls: ClassDef, props: Props) -> Props:
         """Values in kept form, names in canonical spelling.
 
@@ -95,6 +104,10 @@ class Store:
         kept = {}
         for name, value in props.items():
             prop = cls.prop(name)
+            if prop is not None and type(value) is str and (
+                    prop.type == 'string') and not prop.array:
+                kept[prop.name] = value     # most are
+                continue
             if prop is None:
                 every = self._every.find(cls.name)
                 if name in cls.gated or (every and every.prop(name)):
@@ -140,7 +153,7 @@ class Store:
             if path:
                 self._paths[path.lower()] = rec
             self._index.add(cls.low, rec.serial, rec,
-                            index.terms(kept, cls.references))
+                            index.terms(self._indexed(cls), kept))
             self.host.fabric.changes += 1
             self.watches.changed(rec, None, kept)
         return rec
@@ -165,12 +178,12 @@ class Store:
                 return
             if any(old.get(key) != new.get(key) for key in rec.cls.keys):
                 raise errors.SchemaError(f'{rec.path}: a key would change')
-            references = rec.cls.references
-            self._index.discard(rec.cls.low, rec.serial,
-                                index.terms(old, references))
+            before, after = (index.terms(self._indexed(rec.cls), props)
+                             for props in (old, new))
             rec.props = new
-            self._index.add(rec.cls.low, rec.serial, rec,
-                            index.terms(new, references))
+            if before != after:
+                self._index.discard(rec.cls.low, rec.serial, before)
+                self._index.add(rec.cls.low, rec.serial, rec, after)
             self.host.fabric.changes += 1
             self.watches.changed(rec, old, new)
 
@@ -183,7 +196,7 @@ class Store:
             self._paths.pop(rec.path.lower(), None)
             self._index.discard(
                 rec.cls.low, rec.serial,
-                index.terms(rec.props, rec.cls.references))
+                index.terms(self._indexed(rec.cls), rec.props))
             self.host.fabric.changes += 1
             self.watches.changed(rec, rec.props, None)
 
@@ -210,11 +223,16 @@ class Store:
         low = {key.lower(): value for key, value in keys.items()}
         if set(low) != {key.lower() for key in cls.keys}:
             return None
-        try:
-            kept = self.convert(
-                cls, {key: low[key.lower()] for key in cls.keys})
-        except errors.SchemaError:
-            return None
+        kept = {key: low[key.lower()] for key in cls.keys}
+        if not cls.text_keys or not all(
+                type(value) is str for value in kept.values()):
+            try:
+                kept = self.convert(cls, kept)
+            except errors.SchemaError:
+                return None
+        found = self._paths.get(self.path_of(cls, kept).lower())
+        if found is not None:
+            return found
         for sub in cls.subs:
             one = self.classes.find(sub)
             if one is not None and sub in self._tables:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 import typing
 
+from .schema import PropDef
+
 Term = typing.Tuple[str, str]
 
 #: String properties by which os-win or a provider looks things up.
@@ -53,21 +55,31 @@ def tail_of_pattern(literal: str) -> typing.Optional[Term]:
     return ('tail', tail(literal.lower())) if '\\' in literal else None
 
 
-def terms(props: typing.Mapping[str, typing.Any],
-          references: typing.Iterable[str]) -> typing.Iterator[Term]:
-    """All terms of one object."""
-    for name, value in props.items():
-        if type(value) is str and name.lower() in EQUAL:
-            yield '=' + name.lower(), value.lower()
-    for name in references:
+def kinds(props: typing.Iterable[PropDef]
+          ) -> typing.Tuple[typing.Tuple[str, str], ...]:
+    """The indexed ones among *props*, with the kind of their terms."""
+    return tuple((one.name, '=' + one.name.lower()) for one in props
+                 if one.type == 'reference' or
+                 one.type == 'string' and not one.array and
+                 one.name.lower() in EQUAL)
+
+
+def terms(indexed: typing.Iterable[typing.Tuple[str, str]],
+          props: typing.Mapping[str, typing.Any]) -> typing.List[Term]:
+    """All terms of one object.
+
+    :param indexed: what :func:`kinds` gave for its class.
+    """
+    found = []
+    for name, kind in indexed:
         value = props.get(name)
-        if type(value) is str and name.lower() not in EQUAL:
-            yield '=' + name.lower(), value.lower()
-    instance_id = props.get('InstanceID')
-    if type(instance_id) is str:
-        low = instance_id.lower()
-        yield 'head', head(low)
-        yield 'tail', tail(low)
+        if type(value) is str:
+            low = value.lower()
+            found.append((kind, low))
+            if name == 'InstanceID':
+                found.append(('head', head(low)))
+                found.append(('tail', tail(low)))
+    return found
 
 
 class Index:

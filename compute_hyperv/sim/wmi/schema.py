@@ -77,6 +77,7 @@ class ClassDef:
     :ivar subs: lower-case names of itself and all its subclasses.
     :ivar props: canonical name -> PropDef.
     :ivar methods: canonical name -> MethodDef.
+    :ivar text_keys: whether all keys are strings.
     :ivar gated: names of properties other versions of Windows have.
     """
 
@@ -96,6 +97,9 @@ class ClassDef:
         self.abstract = 'X' in flags
         self.singleton = 'S' in flags
         self.gated: typing.FrozenSet[str] = frozenset()
+        self.text_keys = all(
+            key in props and props[key].type in ('string', 'reference')
+            for key in self.keys)
         self.lineage = frozenset(
             [self.low] + [one.lower() for one in supers])
         self.embedded = tuple(
