@@ -7,6 +7,7 @@ always, which Windows refuses.
 
 import ntpath
 import subprocess
+import sys
 
 from nova import utils as nova_utils
 from oslo_log import log as logging
@@ -18,6 +19,8 @@ LOG = logging.getLogger(__name__)
 
 #: So much of a program's complaint goes into the error.
 _TEXT_LIMIT = 500
+#: A service has no console that a program could show up in.
+_FLAGS = subprocess.CREATE_NO_WINDOW if sys.platform == 'win32' else 0
 
 
 def run(*command: str, timeout_s: float) -> str:
@@ -39,7 +42,7 @@ def run(*command: str, timeout_s: float) -> str:
     try:
         done = run_in_thread(
             command, stdin=native.DEVNULL, capture_output=True,
-            timeout=timeout_s)
+            timeout=timeout_s, creationflags=_FLAGS)
     except native.TimeoutExpired as exc:
         raise errors.CommandFailed(
             command=name, reason=f'not done within {timeout_s} seconds: '
