@@ -111,7 +111,9 @@ class Shares:
         for storage in storages:
             mounts = os.path.join(storage.drive('C').root, 'ClusterStorage')
             os.makedirs(mounts, exist_ok=True)
-            os.symlink(root, os.path.join(mounts, name))
+            mount = os.path.join(mounts, name)
+            if not os.path.lexists(mount):
+                os.symlink(root, mount)
         return volume
 
     def drive(self, host: str, letter: str) -> Optional[Volume]:

@@ -178,6 +178,10 @@ class HandlerTest(PipeCase):
             machine.close()
             handler.stop()
 
+    def test_worker_that_waits_for_a_client_sleeps_in_real_time(self):
+        worker = self.oswin_module('os_win.utils.io.namedpipe')
+        self.assertIs(native.sleep, worker.time.sleep)
+
 
 class OverlappedTest(PipeCase):
     """Calls in the order of os-win's workers, and some that it avoids."""

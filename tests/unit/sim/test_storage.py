@@ -306,6 +306,12 @@ class VolumesTest(onehost.OneHostCase):
         self.assertEqual(path + r'\vm\a', self.storage.windows_path(
             self.storage.local(path + r'\vm\a')))
 
+    def test_cluster_volume_is_there_again_after_a_restart(self):
+        for _ in range(2):
+            self.fabric.shares.add_csv('Volume1', GIB, [self.storage])
+        self.assertEqual(['Volume1'],
+                         self.files.list_dir('C:\\ClusterStorage'))
+
     def test_shares_are_seen_and_locked_by_all_hosts(self):
         self.fabric.shares.add(r'\\FS\vms', GIB)
         path = self.write(r'\\FS\vms\vm1\root.vhdx', b'x')
