@@ -20,7 +20,10 @@ LOG = logging.getLogger(__name__)
 #: So much of a program's complaint goes into the error.
 _TEXT_LIMIT = 500
 #: A service has no console that a program could show up in.
-_FLAGS = subprocess.CREATE_NO_WINDOW if sys.platform == 'win32' else 0
+if sys.platform == 'win32':
+    _FLAGS = subprocess.CREATE_NO_WINDOW
+else:
+    _FLAGS = 0
 
 
 def run(*command: str, timeout_s: float) -> str:
