@@ -38,7 +38,6 @@ PROCESSOR = HV + 'Processor'
 KEYBOARD = HV + 'Emulated Keyboard'
 PS2_MOUSE = HV + 'Emulated Mouse'
 SYNTHETIC_MOUSE = HV + 'Synthetic Mouse'
-SYNTHETIC_KEYBOARD = HV + 'Synthetic Keyboard'
 PCI_EXPRESS = HV + 'Virtual Pci Express Port'
 
 REALIZED = HV + 'System:Realized'
@@ -75,13 +74,6 @@ MEDIA = {HARD_DISK: DISK_DRIVE, DVD_MEDIUM: DVD_DRIVE,
          FLOPPY_MEDIUM: FLOPPY_DRIVE}
 #: Address of the emulated display adapter (oswin-surface.md 3.3).
 S3_ADDRESS = '5353,00000000,00'
-
-
-class Props(typing.TypedDict, total=False):
-    """Properties shared by templates and devices, for reading only."""
-
-    ResourceSubType: str
-    ResourceType: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

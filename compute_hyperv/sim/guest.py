@@ -33,7 +33,7 @@ BOOTING, RUNNING, SHUTTING_DOWN, PAUSED = (
     'booting', 'running', 'shutting down', 'paused')
 
 #: Heartbeat OperationalStatus (hyperv-semantics.md section 15).
-HEARTBEAT_OK, NO_CONTACT, LOST_CONTACT, HEARTBEAT_PAUSED = 2, 12, 13, 15
+HEARTBEAT_OK, NO_CONTACT, HEARTBEAT_PAUSED = 2, 12, 15
 
 BOOT_LOG = (
     'BIOS: starting {name}',

@@ -32,7 +32,6 @@ if typing.TYPE_CHECKING:
 V2 = 'root/virtualization/v2'
 
 RUNNING, COMPLETED, TERMINATED, KILLED, EXCEPTION = 4, 7, 8, 9, 10
-FINAL = frozenset((COMPLETED, TERMINATED, KILLED, EXCEPTION, 32768))
 
 #: Codes of the Microsoft methods, also found in a job's ErrorCode.
 FAILED, ACCESS_DENIED, NOT_SUPPORTED = 32768, 32769, 32770
@@ -45,7 +44,6 @@ DEFINE, MODIFY, DESTROY = 1, 2, 3
 START, POWER_OFF, SAVE, RESTORE = 12, 13, 14, 15
 PAUSE, RESUME, RESET = 26, 27, 28
 ADD_RESOURCES, MODIFY_RESOURCES, REMOVE_RESOURCES = 30, 31, 32
-MERGE = 50
 SNAPSHOT, APPLY_SNAPSHOT, DELETE_SNAPSHOT = 70, 71, 72
 
 #: Seconds that work takes when the fabric's clock is real.
@@ -74,15 +72,33 @@ def from_windows(exc: WinError, what: str) -> JobFailure:
     return JobFailure('%s: %s (0x%08X).' % (what, exc, hresult))
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Work for a job, and how the job shows itself."""
+
+    #: Called once at the end of the job's time; what it raises as
+    #: JobFailure or WinError ends the job in state 10.
+    work: Callable[[], object]
+    job_type: int
+    name: str = ''
+    #: Records linked by Msvm_AffectedJobElement.
+    affected: Iterable[engine.Record] = ()
+    #: Records that *work* appends; linked when it is done.
+    created: list[engine.Record] = dataclasses.field(default_factory=list)
+    #: Called when the job fails or is killed.
+    undo: Callable[[], object] | None = None
+    cancellable: bool = False
+    cls: str = 'Msvm_ConcreteJob'
+    #: Seconds in real time; by default per type.
+    duration_s: float | None = None
+
+
 @dataclasses.dataclass(slots=True)
 class Job:
     """A job that has not ended."""
 
     record: engine.Record
-    job_type: int
-    work: Callable[[], None]
-    undo: Callable[[], None] | None
-    created: list[engine.Record]
+    task: Task
     started_s: float
     duration_s: float
     timer: typing.Any = None
@@ -112,7 +128,7 @@ class Jobs:
         finally:
             self._held.discard(job_type)
             for job in list(self._pending.values()):
-                if job.job_type == job_type and job.timer is None:
+                if job.task.job_type == job_type and job.timer is None:
                     self._finish(job)
 
     def pending(self) -> list[engine.Record]:
@@ -133,51 +149,39 @@ class Jobs:
         self._pending.clear()
 
     # -- for the providers
-    def start(self, store: engine.Store, work: Callable[[], None],
-              job_type: int, *, affected: Iterable[engine.Record] = (),
-              name: str = '', cls: str = 'Msvm_ConcreteJob',
-              undo: Callable[[], None] | None = None,
-              cancellable: bool = False,
-              created: list[engine.Record] | None = None,
-              duration_s: float | None = None) -> dict[str, typing.Any]:
-        """Run *work* as a job.
+    def start(self, task: Task) -> dict[str, typing.Any]:
+        """Run a task as a job.
 
-        :param work: called once at the end of the job's time; what it
-            raises as :class:`JobFailure` or :class:`WinError` ends the job
-            in state 10
-        :param undo: called when the job fails or is killed
-        :param affected: records linked by Msvm_AffectedJobElement
-        :param created: records that *work* appends; linked when it is done
-        :param duration_s: seconds in real time; by default per type
         :returns: out parameters ``Job`` and ``ReturnValue`` (4096)
         """
-        if duration_s is None:
-            duration_s = DURATION_S.get(job_type, 0.1)
-        delay_s = self._host.clock.duration(duration_s)
-        record = self._record(store, cls, job_type, name, cancellable)
-        for element in affected:
-            store.add('Msvm_AffectedJobElement', AffectedElement=element,
-                      AffectingElement=record)
-        job = Job(record, job_type, work, undo,
-                  [] if created is None else created,
-                  self._host.clock.monotonic(), delay_s)
+        host = self._host
+        seconds = task.duration_s
+        if seconds is None:
+            seconds = DURATION_S.get(task.job_type, 0.1)
+        delay_s = host.clock.duration(seconds)
+        record = self._record(task)
+        for element in task.affected:
+            host.v2.add('Msvm_AffectedJobElement', AffectedElement=element,
+                        AffectingElement=record)
+        job = Job(record, task, host.clock.monotonic(), delay_s)
         self._pending[record['InstanceID']] = job
-        if job_type in self._held:
+        if task.job_type in self._held:
             return {'Job': record, 'ReturnValue': STARTED}
         if delay_s > 0:
-            job.timer = self._host.clock.call_later(
+            job.timer = host.clock.call_later(
                 delay_s, lambda: self._finish(job))
         else:
             self._finish(job)
         return {'Job': record, 'ReturnValue': STARTED}
 
-    def failed(self, store: engine.Store, failure: JobFailure,
-               job_type: int, *, affected: Iterable[engine.Record] = ()
+    def failed(self, failure: JobFailure, job_type: int,
+               affected: Iterable[engine.Record] = ()
                ) -> dict[str, typing.Any]:
         """A job that finds *failure* when it does its work."""
         def work() -> None:
             raise failure
-        return self.start(store, work, job_type, affected=affected)
+        return self.start(Task(work=work, job_type=job_type,
+                               affected=affected))
 
     def kill(self, record: engine.Record, state: int) -> int:
         """End a running job from outside; a job's RequestStateChange."""
@@ -207,31 +211,30 @@ class Jobs:
         return float(self._host.clock.monotonic() - job.started_s)
 
     # -- inside
-    def _record(self, store: engine.Store, cls: str, job_type: int,
-                name: str, cancellable: bool) -> engine.Record:
+    def _record(self, task: Task) -> engine.Record:
         now = values.cim_datetime(self._host.clock.time())
-        props: dict[str, typing.Any] = {
-            'InstanceID': self._host.new_guid(), 'JobState': RUNNING,
-            'JobType': job_type, 'PercentComplete': 0, 'ErrorCode': 0,
-            'Cancellable': cancellable, 'Caption': name,
-            'Description': name, 'ElementName': name, 'Name': name,
-            'JobStatus': 'Running', 'TimeSubmitted': now, 'StartTime': now,
-            'TimeOfLastStateChange': now, 'HealthState': 5,
-            'ElapsedTime': values.cim_interval(0), 'LocalOrUtcTime': 2,
-            'OperationalStatus': (11,), 'StatusDescriptions': ('InService',),
-            'DeleteOnCompletion': False, 'Owner': 'NT AUTHORITY\\SYSTEM',
-            'TimeBeforeRemoval': values.cim_interval(
-                self._host.quirks.job_lifetime_s)}
-        return store.add(cls, **props)
+        name = task.name
+        return self._host.v2.add(
+            task.cls, InstanceID=self._host.new_guid(), JobState=RUNNING,
+            JobType=task.job_type, PercentComplete=0, ErrorCode=0,
+            Cancellable=task.cancellable, Caption=name, Description=name,
+            ElementName=name, Name=name, JobStatus='Running',
+            TimeSubmitted=now, StartTime=now, TimeOfLastStateChange=now,
+            ElapsedTime=values.cim_interval(0), LocalOrUtcTime=2,
+            HealthState=5, OperationalStatus=(11,),
+            StatusDescriptions=('InService',), DeleteOnCompletion=False,
+            Owner='NT AUTHORITY\\SYSTEM',
+            TimeBeforeRemoval=values.cim_interval(
+                self._host.quirks.job_lifetime_s))
 
     def _finish(self, job: Job) -> None:
         for index, (job_type, failure) in enumerate(self._planned_failures):
-            if job_type == job.job_type:
+            if job_type == job.task.job_type:
                 del self._planned_failures[index]
                 self._end(job, EXCEPTION, failure)
                 return
         try:
-            job.work()
+            job.task.work()
         except JobFailure as exc:
             self._end(job, EXCEPTION, exc)
         except WinError as exc:
@@ -241,12 +244,12 @@ class Jobs:
             self._end(job, COMPLETED, None)
 
     def _end(self, job: Job, state: int, failure: JobFailure | None) -> None:
-        if failure is not None and job.undo is not None:
-            job.undo()
+        if failure is not None and job.task.undo is not None:
+            job.task.undo()
         del self._pending[job.record['InstanceID']]
         store = self._host.v2
         record = job.record
-        for element in job.created:
+        for element in job.task.created:
             store.add('Msvm_AffectedJobElement', AffectedElement=element,
                       AffectingElement=record)
         clock = self._host.clock

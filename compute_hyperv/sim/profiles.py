@@ -113,7 +113,6 @@ class Profile:
     scsi_slots: int = 64
     ide_slots: int = 2
     checkpoints: int = 50
-    fibre_channel_adapters: int = 4
     running_vms: int = 1024
     vcpus_in_use: int = 2048
 

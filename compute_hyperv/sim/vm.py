@@ -253,6 +253,11 @@ class VMs:
         return [Vm(self._host, record['Name'])
                 for record in self._host.v2.find(PLANNED_SYSTEM)]
 
+    def running(self) -> list[Vm]:
+        """The VMs that have a worker."""
+        return [Vm(self._host, guid) for guid in self.workers
+                if Vm(self._host, guid).exists]
+
     def by_guid(self, guid: str) -> Vm | None:
         """The VM or planned VM with that GUID; the host is none."""
         if guid.upper() == self._host.name.upper():

@@ -22,14 +22,13 @@ _KIB_PER_MIB = 1024
 _SERVER_EDITION_SKU = 8             #: Datacenter
 _X64 = 9
 _CENTRAL_PROCESSOR = 3
-_DOMAIN_MEMBER_SERVER = 3
 #: Win32_ServerFeature: the roles of a Hyper-V host (oswin-surface.md 3.9).
-HYPER_V, FAILOVER_CLUSTERING, MPIO, RDS_VIRTUALIZATION = 20, 33, 57, 322
+HYPER_V, MPIO, RDS_VIRTUALIZATION = 20, 57, 322
 _FEATURES = {HYPER_V: 'Hyper-V', 33: 'Failover Clustering',
              MPIO: 'Multipath I/O',
              RDS_VIRTUALIZATION: 'Remote Desktop Virtualization Host'}
 #: Flags of Win32Shutdown.
-_LOG_OFF, _SHUTDOWN, _REBOOT, _POWER_OFF, _FORCED = 0, 1, 2, 8, 4
+_LOG_OFF, _REBOOT, _FORCED = 0, 2, 4
 
 
 def populate(host: Host) -> None:

@@ -69,7 +69,6 @@ _NAMES = {VLAN: 'VLAN', SECURITY: 'Security', ACL: 'ACL',
           OFFLOAD: 'Offload', PROFILE: 'Profile', ISOLATION: 'Isolation'}
 _MIN_RESERVATION = 10 * 1000 * 1000
 _MODE_ABSOLUTE = (0, 2)
-_E_INVALIDARG = '0x80070057'
 
 
 def populate(host: Host) -> None:

@@ -13,7 +13,6 @@ if typing.TYPE_CHECKING:
 
 NAMESPACE = 'root/microsoft/windows/smb'
 _OK = 0
-_BAD_NETPATH = 53
 
 
 def populate(host: Host) -> None:

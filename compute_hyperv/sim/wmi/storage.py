@@ -8,6 +8,7 @@ Win32_DiskDrive and a Msvm_DiskDrive; all three appear and vanish together
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 
 from . import engine
@@ -21,8 +22,8 @@ CIMV2 = 'root/cimv2'
 #: MSFT_Disk.BusType
 SAS, ISCSI, FIBRE_CHANNEL, FILE_BACKED = 10, 9, 6, 15
 #: SAN policy: NewDiskPolicy of MSFT_StorageSetting.
-ONLINE_ALL, OFFLINE_SHARED, OFFLINE_ALL, OFFLINE_INTERNAL = 1, 2, 3, 4
-_SCSI_NAME, _FCPH_NAME = 8, 3       #: UniqueIdFormat
+OFFLINE_SHARED, OFFLINE_ALL, OFFLINE_INTERNAL = 2, 3, 4
+_FCPH_NAME = 3                      #: UniqueIdFormat
 _BOOT_DISK_BYTES = 64 << 30
 
 
@@ -31,9 +32,10 @@ def populate(host: Host) -> None:
     host.stores[NAMESPACE].add(
         'MSFT_StorageSetting', NewDiskPolicy=host.spec.extra.get(
             'san_policy', OFFLINE_SHARED), ScrubPolicy=1)
-    add_disk(host, location='Integrated : Bus 0 : Device 0 : Function 0',
-             size_bytes=_BOOT_DISK_BYTES, bus_type=SAS, offline=False,
-             system=True)
+    add_disk(host, HostDisk(
+        location='Integrated : Bus 0 : Device 0 : Function 0',
+        size_bytes=_BOOT_DISK_BYTES, bus_type=SAS, offline=False,
+        system=True))
 
 
 def restore(host: Host) -> None:
@@ -57,37 +59,48 @@ def _starts_offline(host: Host, bus_type: int) -> bool:
         policy == OFFLINE_INTERNAL and not shared)
 
 
-def add_disk(host: Host, *, location: str, size_bytes: int, bus_type: int,
-             unique_id: str = '', unique_id_format: int = _FCPH_NAME,
-             offline: bool | None = None, read_only: bool = False,
-             system: bool = False) -> int:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HostDisk:
+    """A disk that a host is to see."""
+
+    location: str               #: for a mounted image the path of its file
+    size_bytes: int
+    bus_type: int
+    unique_id: str = ''
+    unique_id_format: int = _FCPH_NAME
+    offline: bool | None = None     #: None: as the SAN policy says
+    read_only: bool = False
+    system: bool = False            #: Windows is on it
+
+
+def add_disk(host: Host, disk: HostDisk) -> int:
     """Make a disk appear on the host.
 
-    :param location: for a mounted image the path of its file
-    :param offline: by default as the SAN policy says
     :returns: its number
     """
     taken = {record['Number']
              for record in host.stores[NAMESPACE].find('MSFT_Disk')}
     number = next(each for each in range(len(taken) + 1)
                   if each not in taken)
+    offline = disk.offline
     if offline is None:
-        offline = _starts_offline(host, bus_type)
-    unique_id = unique_id or host.new_guid().replace('-', '')[:16]
+        offline = _starts_offline(host, disk.bus_type)
+    unique_id = disk.unique_id or host.new_guid().replace('-', '')[:16]
     path = '\\\\?\\scsi#disk&ven_sim&prod_disk#%d' % number
     host.stores[NAMESPACE].add(
         'MSFT_Disk', ObjectId='{1}\\\\%s\\root:Disk:%s' % (host.name, path),
-        Number=number, UniqueId=unique_id, Path=path, Location=location,
-        UniqueIdFormat=unique_id_format, Size=size_bytes, BusType=bus_type,
-        IsOffline=offline, IsReadOnly=read_only, IsSystem=system,
-        IsBoot=system, OperationalStatus=(2,), HealthStatus=0,
+        Number=number, UniqueId=unique_id, Path=path,
+        Location=disk.location, UniqueIdFormat=disk.unique_id_format,
+        Size=disk.size_bytes, BusType=disk.bus_type, IsOffline=offline,
+        IsReadOnly=disk.read_only, IsSystem=disk.system, IsBoot=disk.system,
+        OperationalStatus=(2,), HealthStatus=0,
         LogicalSectorSize=512, PhysicalSectorSize=512, PartitionStyle=2,
         FriendlyName='Simulated disk', Model='Simulated disk',
         OfflineReason=1 if offline else 0, NumberOfPartitions=0)
     drive = '\\\\.\\PHYSICALDRIVE%d' % number
     host.stores[CIMV2].add(
         'Win32_DiskDrive', DeviceID=drive, Name=drive, Index=number,
-        CreationClassName='Win32_DiskDrive', Size=size_bytes,
+        CreationClassName='Win32_DiskDrive', Size=disk.size_bytes,
         SystemCreationClassName='Win32_ComputerSystem',
         SystemName=host.name, BytesPerSector=512,
         InterfaceType='SCSI', Status='OK', Model='Simulated disk')
@@ -113,9 +126,9 @@ def add_virtual_disk(host: Host, *, location: str, size_bytes: int,
                      read_only: bool, bus_type: int = FILE_BACKED) -> int:
     """The disk of an image that virtdisk has attached; online."""
     with host.fabric.lock:
-        return add_disk(host, location=location, size_bytes=size_bytes,
-                        bus_type=bus_type, offline=False,
-                        read_only=read_only)
+        return add_disk(host, HostDisk(
+            location=location, size_bytes=size_bytes, bus_type=bus_type,
+            offline=False, read_only=read_only))
 
 
 def remove_virtual_disk(host: Host, number: int) -> None:

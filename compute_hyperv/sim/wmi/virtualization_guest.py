@@ -249,6 +249,6 @@ def _change_kvp(call: engine.Call, *, wants: bool | None
             pairs[item['Name']] = item.get('Data') or ''
     call.store.update(settings, HostExchangeItems=_items(
         call.host, pairs, 0))
-    return call.host.jobs.start(call.store, lambda: None, jobs.MODIFY,
-                                affected=(vm.system,),
-                                name='Changing Key-Value Pairs')
+    return call.host.jobs.start(jobs.Task(
+        work=lambda: None, job_type=jobs.MODIFY, affected=(vm.system,),
+        name='Changing Key-Value Pairs'))

@@ -65,9 +65,9 @@ def validate_planned_system(call: engine.Call) -> Out:
     vm = _planned(call)
     if vm is None:
         return jobs.INVALID_PARAMETER
-    return call.host.jobs.start(
-        call.store, functools.partial(validate, vm), VALIDATE,
-        affected=(vm.system,), name='Validating Planned Virtual Machine')
+    return call.host.jobs.start(jobs.Task(
+        work=functools.partial(validate, vm), job_type=VALIDATE,
+        affected=(vm.system,), name='Validating Planned Virtual Machine'))
 
 
 @engine.method(V2, SERVICE, 'RealizePlannedSystem')
@@ -77,10 +77,10 @@ def realize_planned_system(call: engine.Call) -> Out:
     if vm is None:
         return jobs.INVALID_PARAMETER
     realized: list[engine.Record] = []
-    started = call.host.jobs.start(
-        call.store, lambda: realized.append(realize(vm)), REALIZE,
+    started = call.host.jobs.start(jobs.Task(
+        work=lambda: realized.append(realize(vm)), job_type=REALIZE,
         affected=(vm.system,), name='Realizing Planned Virtual Machine',
-        created=realized)
+        created=realized))
     return dict(started, ResultingSystem=realized[0] if realized else None)
 
 

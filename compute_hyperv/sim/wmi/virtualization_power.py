@@ -80,6 +80,12 @@ def _check_can_run(vm: Vm) -> None:
         raise jobs.JobFailure(
             '%s failed to start: the host runs as many virtual machines as '
             'it can.' % vm.describe())
+    vcpus = vm.processor['VirtualQuantity'] + sum(
+        other.processor['VirtualQuantity'] for other in host.vms.running())
+    if vcpus > host.profile.vcpus_in_use:
+        raise jobs.JobFailure(
+            '%s failed to start: the host has as many virtual processors '
+            'in use as it can.' % vm.describe())
 
 
 def reserve(vm: Vm) -> dict[int, int]:
@@ -239,10 +245,10 @@ def request_state(vm: Vm, requested: int) -> dict[str, typing.Any] | int:
     system = vm.system
     if via is not None:
         vm.set_state(via)
-    return vm.host.jobs.start(
-        vm.host.v2, functools.partial(finish, vm), job_type,
+    return vm.host.jobs.start(jobs.Task(
+        work=functools.partial(finish, vm), job_type=job_type,
         affected=(system, settings), name=_JOB_NAMES[job_type],
-        undo=functools.partial(_go_back, vm, before))
+        undo=functools.partial(_go_back, vm, before)))
 
 
 def _is_busy(vm: Vm) -> bool:

@@ -47,8 +47,7 @@ def _failed(vm: Vm, exc: jobs.JobFailure | WinError, job_type: int) -> Out:
     if isinstance(exc, WinError):
         exc = jobs.from_windows(exc, '%s failed to change device' %
                                 vm.describe())
-    return vm.host.jobs.failed(vm.host.v2, exc, job_type,
-                               affected=(vm.system,))
+    return vm.host.jobs.failed(exc, job_type, (vm.system,))
 
 
 def add_texts(vm: Vm, texts: tuple[str, ...]) -> Out:
@@ -76,10 +75,10 @@ def add_texts(vm: Vm, texts: tuple[str, ...]) -> Out:
     vm.touch()
     out: Out = {'ReturnValue': 0}
     if _as_job(vm, kinds):
-        out = vm.host.jobs.start(
-            vm.host.v2, lambda: None, jobs.ADD_RESOURCES,
+        out = vm.host.jobs.start(jobs.Task(
+            work=lambda: None, job_type=jobs.ADD_RESOURCES,
             affected=(vm.system, *made), undo=lambda: _undo(vm, made),
-            name='Adding Resources')
+            name='Adding Resources'))
     return dict(out, ResultingResourceSettings=tuple(
         record.path for record in made))
 
@@ -177,9 +176,9 @@ def remove_resource_settings(call: engine.Call) -> Out | int:
         vm.touch()
     if found and _as_job(found[0][0], [kind_of(record)
                                        for _vm, record in found]):
-        return host.jobs.start(
-            host.v2, lambda: None, jobs.REMOVE_RESOURCES,
-            affected=(found[0][0].system,), name='Removing Resources')
+        return host.jobs.start(jobs.Task(
+            work=lambda: None, job_type=jobs.REMOVE_RESOURCES,
+            affected=(found[0][0].system,), name='Removing Resources'))
     return 0
 
 

@@ -82,9 +82,9 @@ def create_snapshot(call: engine.Call) -> dict[str, typing.Any] | int:
     def work() -> None:
         made.append(take(vm, kind))
 
-    started = host.jobs.start(host.v2, work, jobs.SNAPSHOT,
-                              affected=(vm.system,),
-                              name='Creating Checkpoint', created=made)
+    started = host.jobs.start(jobs.Task(
+        work=work, job_type=jobs.SNAPSHOT, affected=(vm.system,),
+        name='Creating Checkpoint', created=made))
     return dict(started, ResultingSnapshot=made[0] if made else None)
 
 
@@ -258,11 +258,10 @@ def _destroy(call: engine.Call, record: engine.Record, *, tree_too: bool
         return INVALID_STATE
     gone = [record] + (_descendants(host, record) if tree_too else [])
     host.v2.update(vm.system, OperationalStatus=(2, _MERGING))
-    return host.jobs.start(
-        host.v2, functools.partial(_remove_all, vm, gone),
-        jobs.DELETE_SNAPSHOT, affected=(vm.system, record),
-        name='Deleting Checkpoint',
-        undo=functools.partial(_merged, vm))
+    return host.jobs.start(jobs.Task(
+        work=functools.partial(_remove_all, vm, gone),
+        job_type=jobs.DELETE_SNAPSHOT, affected=(vm.system, record),
+        name='Deleting Checkpoint', undo=functools.partial(_merged, vm)))
 
 
 def _descendants(host: Host, record: engine.Record) -> list[engine.Record]:
@@ -328,10 +327,10 @@ def apply_snapshot(call: engine.Call) -> dict[str, typing.Any] | int:
         return host.quirks.invalid_parameter_code
     if vm.state not in (vms.OFF, vms.SAVED) or system.merging(vm):
         return INVALID_STATE
-    return host.jobs.start(
-        host.v2, functools.partial(_apply, vm, record),
-        jobs.APPLY_SNAPSHOT, affected=(vm.system, record),
-        name='Applying Checkpoint')
+    return host.jobs.start(jobs.Task(
+        work=functools.partial(_apply, vm, record),
+        job_type=jobs.APPLY_SNAPSHOT, affected=(vm.system, record),
+        name='Applying Checkpoint'))
 
 
 def _apply(vm: Vm, record: engine.Record) -> None:

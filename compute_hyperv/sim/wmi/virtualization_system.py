@@ -58,7 +58,7 @@ def define(call: engine.Call, *, planned: bool) -> Out:
     except WinError as exc:
         failure = jobs.from_windows(
             exc, 'The virtual machine could not be created')
-        return host.jobs.failed(host.v2, failure, jobs.DEFINE)
+        return host.jobs.failed(failure, jobs.DEFINE)
     if call.args['ResourceSettings']:
         added = resources.add_texts(vm, call.args['ResourceSettings'])
         if added['ReturnValue'] not in (0, jobs.STARTED):
@@ -262,9 +262,9 @@ def destroy_system(call: engine.Call) -> Out:
     if not host.quirks.destroy_is_job:
         destroy(vm)
         return 0
-    return host.jobs.start(
-        host.v2, lambda: destroy(vm), jobs.DESTROY,
-        affected=(vm.system,), name='Destroying Virtual Machine')
+    return host.jobs.start(jobs.Task(
+        work=lambda: destroy(vm), job_type=jobs.DESTROY,
+        affected=(vm.system,), name='Destroying Virtual Machine'))
 
 
 def merging(vm: Vm) -> bool:

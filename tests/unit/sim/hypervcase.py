@@ -11,6 +11,7 @@ from compute_hyperv import oswin_loader
 from compute_hyperv.sim import errors  # noqa: F401
 from compute_hyperv.sim import fabric as sim_fabric
 from compute_hyperv.sim import install
+from compute_hyperv.sim.wmi import storage as sim_storage
 from tests import base
 
 install.install()
@@ -178,6 +179,11 @@ class HyperVTestCase(base.TestCase, fixtures.TestWithFixtures):
         """A dynamic virtual disk."""
         self.vhd.create_dynamic_vhd(path, size_bytes)
         return path
+
+    def add_host_disk(self, bus_type=sim_storage.ISCSI):
+        """A disk that the host sees; returns its number."""
+        return sim_storage.add_disk(self.host, sim_storage.HostDisk(
+            location='bus', size_bytes=GIB, bus_type=bus_type))
 
     def attach_disk(self, path=None, name='vm'):
         """A SCSI disk in the first free slot; returns its path."""

@@ -265,8 +265,7 @@ class DiskTest(hypervcase.HyperVTestCase):
         self.diskutils.set_new_disk_policy(policy)
         self.assertEqual(policy, self.diskutils.get_new_disk_policy())
         for bus_type, offline in ((storage.ISCSI, shared), (17, internal)):
-            number = storage.add_disk(self.host, location='x',
-                                      size_bytes=GIB, bus_type=bus_type)
+            number = self.add_host_disk(bus_type)
             self.assertEqual(offline, self.diskutils._get_disk_by_number(
                 number).IsOffline)
 
@@ -277,13 +276,10 @@ class DiskTest(hypervcase.HyperVTestCase):
 
     def test_online_offline_read_only(self):
         """oswin-surface.md 3.11: Online, Offline, SetAttributes."""
-        number = storage.add_disk(self.host, location='x', size_bytes=GIB,
-                                  bus_type=storage.ISCSI)
+        number = self.add_host_disk()
         self.diskutils.set_disk_online(number)
-        self.assertFalse(self.diskutils.is_disk_offline(number)
-                         if hasattr(self.diskutils, 'is_disk_offline')
-                         else self.diskutils._get_disk_by_number(
-                             number).IsOffline)
+        self.assertFalse(self.diskutils._get_disk_by_number(
+            number).IsOffline)
         self.diskutils.set_disk_offline(number)
         self.diskutils.set_disk_readonly_status(number, read_only=True)
         disk = self.diskutils._get_disk_by_number(number)
@@ -296,16 +292,13 @@ class DiskTest(hypervcase.HyperVTestCase):
 
     def test_numbers_are_reused(self):
         """A disk, its Win32_DiskDrive and Msvm_DiskDrive go together."""
-        first = storage.add_disk(self.host, location='x', size_bytes=GIB,
-                                 bus_type=storage.ISCSI)
+        first = self.add_host_disk()
         self.assertIsNotNone(
             self.vmutils.get_mounted_disk_by_drive_number(first))
         storage.remove_disk(self.host, first)
         self.assertIsNone(
             self.vmutils.get_mounted_disk_by_drive_number(first))
-        self.assertEqual(first, storage.add_disk(
-            self.host, location='y', size_bytes=GIB,
-            bus_type=storage.ISCSI))
+        self.assertEqual(first, self.add_host_disk())
 
     def test_attached_image_is_a_file_backed_disk(self):
         """oswin-surface.md 3.11: BusType 15, Location = path."""

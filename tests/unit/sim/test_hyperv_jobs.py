@@ -59,9 +59,9 @@ class JobTest(hypervcase.HyperVTestCase):
     def test_killing(self, request, state):
         """Section 3: RequestStateChange 4 terminate, 5 kill."""
         undone = []
-        started = self.host.jobs.start(
-            self.host.v2, lambda: None, 62, cancellable=True,
-            undo=lambda: undone.append(True), duration_s=60)
+        started = self.host.jobs.start(jobs.Task(
+            work=lambda: None, job_type=62, cancellable=True,
+            undo=lambda: undone.append(True), duration_s=60))
         job = self.job(started['Job'].path)
         self.assertEqual((0,), job.RequestStateChange(request))
         self.assertEqual((state, [True]),
@@ -97,9 +97,9 @@ class JobTest(hypervcase.HyperVTestCase):
 
     def test_os_win_stops_jobs(self):
         """oswin-surface.md 6: stop_jobs kills what is cancellable."""
-        self.host.jobs.start(self.host.v2, lambda: None, 62,
-                             affected=(self.record().system,),
-                             cancellable=True, duration_s=600)
+        self.host.jobs.start(jobs.Task(
+            work=lambda: None, job_type=62, cancellable=True,
+            affected=(self.record().system,), duration_s=600))
         self.vmutils.stop_vm_jobs('vm')
         self.assertEqual([], self.host.jobs.pending())
 

@@ -379,10 +379,7 @@ class PhysicalDiskTest(StorageTestCase):
 
     def setUp(self):
         super().setUp()
-        from compute_hyperv.sim.wmi import storage
-        self.number = storage.add_disk(
-            self.host, location='bus', size_bytes=hypervcase.GIB,
-            bus_type=storage.ISCSI)
+        self.number = self.add_host_disk()
         self.disk = self.vmutils.get_mounted_disk_by_drive_number(
             self.number)
 
