@@ -16,6 +16,7 @@ from cloud import progress
 _NAME = 'check1'
 #: the guests boot in a quarter of the demo's time
 _TIME_SCALE = 0.25
+_STOP_TIMEOUT_S = 60.0
 
 
 class _Check:
@@ -38,6 +39,7 @@ class _Check:
             ('reboot, hard', lambda: self.reboot('--hard')),
             ('volume', self.volume),
             ('delete', self.delete),
+            ('nova-compute stops', self.stop_computes),
             ('clean fabric', self.clean)]
 
     def boot(self) -> str:
@@ -89,6 +91,15 @@ class _Check:
     def delete(self) -> str:
         self._client.run('server', 'delete', _NAME)
         self._client.wait_gone(_NAME)
+        return ''
+
+    def stop_computes(self) -> str:
+        """What the services themselves hold open has to go as well."""
+        names = [f'nova-compute-{node}' for node in layouts.NODES]
+        if self._cloud.procs.stop(names, _STOP_TIMEOUT_S):
+            raise errors.DemoError(
+                f'nova-compute did not stop within {_STOP_TIMEOUT_S:.0f} s.',
+                self._cloud.procs.log_path(names[0]))
         return ''
 
     def clean(self) -> str:

@@ -120,15 +120,20 @@ class Processes:
         except errors.DemoError as exc:
             raise errors.DemoError(str(exc), self.log_path(name)) from exc
 
-    def stop(self, names: Iterable[str], grace_s: float) -> None:
-        """Ask processes to end together; kill what is there after a while."""
+    def stop(self, names: Iterable[str], grace_s: float) -> set[int]:
+        """Ask processes to end together; kill what is there after a while.
+
+        :returns: the pids that had to be killed.
+        """
         records = [self._record(name) for name in names]
         living = {pid for record in records if record
                   for pid in _session(record)}
         _signal(living, signal.SIGTERM)
         _wait_gone(living, grace_s)
+        killed = set(living)
         _signal(living, signal.SIGKILL)
         _wait_gone(living, 10)
+        return killed
 
     def sweep(self) -> list[int]:
         """End everything that carries this cloud's mark.

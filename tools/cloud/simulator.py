@@ -61,7 +61,7 @@ class Simulator:
         return processes.output(
             self._layout, [self._layout.program('hyperv-sim'), *words,
                            '--socket', str(self.socket_path)],
-            'hyperv-sim-client', 60)
+            f'hyperv-sim-{words[0]}', 60)
 
     def _listens(self) -> bool:
         try:

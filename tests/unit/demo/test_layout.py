@@ -53,6 +53,7 @@ class SettingsTest(_Folder):
     def test_range_with_a_port_in_use_is_passed_over(self):
         base = layout.free_ports()
         with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind(('127.0.0.1', base + layout.PORTS['nova']))
             taken.listen()
             self.assertFalse(layout.is_free(base + layout.PORTS['nova']))

@@ -70,13 +70,14 @@ class ProcessesTest(unittest.TestCase):
     def test_stop_ends_the_children_too(self):
         self.python('service', _PARENT)
         self.wait_for_count(2)
-        self.procs.stop(['service'], grace_s=5)
+        self.assertEqual(set(), self.procs.stop(['service'], grace_s=5))
         self.assertEqual(set(), self.procs.belonging())
 
     def test_stop_kills_what_does_not_listen(self):
         self.python('stubborn', _STUBBORN)
         self.wait_for_output('stubborn')
-        self.procs.stop(['stubborn'], grace_s=0.2)
+        pid = self.procs.find('stubborn').pid
+        self.assertEqual({pid}, self.procs.stop(['stubborn'], grace_s=0.2))
         self.assertIsNone(self.procs.find('stubborn'))
 
     def test_stop_leaves_others_alone(self):
