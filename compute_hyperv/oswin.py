@@ -177,16 +177,19 @@ class Win:
             return VMState(self.vm.get_vm_state(vm_name))
         except ValueError:
             return VMState.RUNNING      # resetting, for one
-        except (os_win_exc.OSWinException, os_win_exc.x_wmi) as exc:
+        except errors.OS_WIN_ERRORS as exc:
             raise errors.to_nova(exc, vm_name) from exc
 
     def request_state(self, vm_name: str, state: VMState) -> None:
-        """Ask for a state and wait for the job; no check of the outcome."""
-        self.vm.set_vm_state(vm_name, state.value)
+        """Ask for a state and wait for the job; no check of the outcome.
 
-    def reset(self, vm_name: str) -> None:
-        """Reset a running VM, as the button on a machine does."""
-        self.vm.set_vm_state(vm_name, constants.HYPERV_VM_STATE_REBOOT)
+        :raises InstanceNotFound: no such VM.
+        :raises HyperVError: the job failed.
+        """
+        try:
+            self.vm.set_vm_state(vm_name, state.value)
+        except errors.OS_WIN_ERRORS as exc:
+            raise errors.to_nova(exc, vm_name) from exc
 
     def ask_to_shut_down(self, vm_name: str) -> bool:
         """Tell the guest to shut down; whether it took notice.
@@ -381,5 +384,5 @@ def connect() -> Win:
     """
     try:
         return Win(oswin_loader.bind())
-    except (os_win_exc.OSWinException, os_win_exc.x_wmi) as exc:
+    except errors.OS_WIN_ERRORS as exc:
         raise exception.HypervisorUnavailable() from exc

@@ -157,7 +157,8 @@ class Paths:
 
     def find_config_drive(self, vm_name: str) -> str | None:
         """The config drive that exists, whatever its format."""
-        paths = (self.config_path(vm_name, fmt) for fmt in ('iso', 'vhd', 'vhdx'))
+        paths = (self.config_path(vm_name, fmt)
+                 for fmt in ('iso', *reversed(_DISK_FORMATS)))
         return next((path for path in paths if self.exists(path)), None)
 
     def instance_dirs(self) -> Iterator[str]:
@@ -277,15 +278,14 @@ class Paths:
                 raise
 
     def _delete_tree(self, path: str) -> None:
-        if not self._files.is_dir(path):
-            return
-        for name in self._files.list_dir(path):
-            below = ntpath.join(path, name)
-            if self._files.is_dir(below):
-                self._delete_tree(below)
-            else:
-                self._remove(below)
+        # is_dir() would take an unreadable directory for a missing one.
         try:
+            for name in self._files.list_dir(path):
+                below = ntpath.join(path, name)
+                if self._files.is_dir(below):
+                    self._delete_tree(below)
+                else:
+                    self._remove(below)
             self._files.remove_dir(path)
         except OSError as exc:
             if not _is_missing(exc):

@@ -14,6 +14,7 @@ import urllib.parse
 
 import fixtures
 from nova.console import websocketproxy
+from nova import utils
 from websockify import websocket
 
 from tests.functional import serialtext
@@ -25,6 +26,9 @@ class SerialProxy(fixtures.Fixture):
     """Serves ``ws://127.0.0.1:<port>/?token=...`` until the test ends."""
 
     def _setUp(self):
+        eventlet = utils.get_eventlet()
+        if eventlet is not None:
+            self._keep_hub(eventlet.hubs)
         self._listener = socket.create_server((ADDRESS, 0))
         self.port = self._listener.getsockname()[1]
         self._proxy = websocketproxy.NovaWebSocketProxy(
@@ -34,6 +38,16 @@ class SerialProxy(fixtures.Fixture):
         self._threads = []
         self.addCleanup(self._close)
         self._start(self._accept)
+
+    def _keep_hub(self, hubs):
+        """Nova's handler opens a new hub because websockify forked.
+
+        Here nobody did, and it would end all other green threads.
+        """
+        use_hub = hubs.use_hub
+        self.useFixture(fixtures.MonkeyPatch(
+            'eventlet.hubs.use_hub',
+            lambda: getattr(hubs._threadlocal, 'hub', None) or use_hub()))
 
     def _start(self, target, *args):
         thread = threading.Thread(target=target, args=args, daemon=True)

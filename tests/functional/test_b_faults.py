@@ -12,6 +12,7 @@ import collections
 import sys
 
 import ddt
+from nova.tests.functional.api import client
 
 from tests.functional import base
 
@@ -41,6 +42,12 @@ class FaultSweep(base.TestCase):
                            networks='auto', state='BUILD')
         return self.until(lambda: self.settled(server),
                           'ACTIVE or ERROR', timeout_s=30)
+
+    def settled_or_gone(self, server):
+        try:
+            return self.settled(server)
+        except client.OpenStackApiNotFoundException:
+            return True
 
     def settled(self, server):
         server = self.api.get_server(server['id'])
@@ -121,8 +128,8 @@ class DestroyFaultsTest(FaultSweep):
         server = self._wait_for_state_change(self.try_boot(), 'ACTIVE')
         with self.failing(kind, number):
             self.api.delete_server(server['id'])
-            self.until(lambda: (self._is_gone(server) or
-                                self.settled(server)), 'gone or in ERROR')
+            self.until(lambda: self.settled_or_gone(server),
+                       'gone or in ERROR')
         repeat = not self._is_gone(server)
         if repeat:
             self._delete_server(server)

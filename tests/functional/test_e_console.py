@@ -4,6 +4,8 @@
 import os
 import socket
 
+from nova.tests.functional.api import client
+
 from compute_hyperv.sim import vm as sim_vm
 from tests.functional import base
 from tests.functional import serialproxy
@@ -127,13 +129,13 @@ class SerialConsoleTest(ConsoleCase):
         return response.body['remote_console']['url']
 
     def open(self, server):
-        client = self.proxy.open(self.console_url(server))
-        self.addCleanup(client.close)
-        return client
+        terminal = self.proxy.open(self.console_url(server))
+        self.addCleanup(terminal.close)
+        return terminal
 
-    def assert_alive(self, client, word):
-        client.type(f'{word}\r')
-        client.read_until(word)
+    def assert_alive(self, terminal, word):
+        terminal.type(f'{word}\r')
+        terminal.read_until(word)
 
     def test_typing_reaches_the_guest_and_comes_back(self):
         """E2: through the code of nova-serialproxy."""
@@ -150,9 +152,9 @@ class SerialConsoleTest(ConsoleCase):
         """L063: client disconnect does not kill the console."""
         server = self.boot()
         for word in ('first', 'second'):
-            client = self.open(server)
-            self.assert_alive(client, word)
-            client.close()
+            terminal = self.open(server)
+            self.assert_alive(terminal, word)
+            terminal.close()
             self.until(lambda: self.is_free(server), 'the console is free')
 
     def is_free(self, server):
@@ -172,7 +174,8 @@ class SerialConsoleTest(ConsoleCase):
     def test_stopped_server_has_no_console(self):
         server = self.boot()
         self.stop(server)
-        error = self.assertRaises(Exception, self.console_url, server)
+        error = self.assertRaises(client.OpenStackApiException,
+                                  self.console_url, server)
         self.assertEqual(409, error.response.status_code)
 
     def test_ports_are_given_back(self):
@@ -190,6 +193,6 @@ class DisabledConsoleTest(ConsoleCase):
         server = self.boot()
         body = {'remote_console': {'protocol': 'serial', 'type': 'serial'}}
         error = self.assertRaises(
-            Exception, self.api.api_post,
+            client.OpenStackApiException, self.api.api_post,
             f'/servers/{server["id"]}/remote-consoles', body)
         self.assertEqual(400, error.response.status_code)
