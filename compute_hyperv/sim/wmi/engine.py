@@ -214,6 +214,10 @@ class Store:
             return None
         return self.get(parsed.cls, **parsed.keys)
 
+    def holds(self, rec: Record) -> bool:
+        """Whether the object is still there."""
+        return self._tables.get(rec.cls.low, {}).get(rec.serial) is rec
+
     def get(self, class_name: str, **keys: typing.Any
             ) -> typing.Optional[Record]:
         """The object with exactly these keys; values may be text."""

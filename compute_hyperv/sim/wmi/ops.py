@@ -86,6 +86,28 @@ def _plan(store: engine.Store, text: str) -> _Plan:
     return typing.cast(_Plan, found)
 
 
+def _view(rec: engine.Record, wanted: typing.Optional[
+        typing.AbstractSet[str]] = None) -> typing.Optional[engine.Props]:
+    """Properties of an object, or None if it is just vanishing.
+
+    Queries take no lock, so what computes a property may meet an object
+    that another thread is half-way through making or deleting.
+    """
+    try:
+        return rec.view(wanted)
+    except (LookupError, AttributeError, TypeError):
+        with rec.store.host.fabric.lock:
+            return rec.view(wanted) if rec.store.holds(rec) else None
+
+
+def _instance(rec: typing.Optional[engine.Record]) -> Wire:
+    """One object for the port; x_wmi 'not found' if it is gone."""
+    view = _view(rec) if rec is not None else None
+    if rec is None or view is None:
+        fail(errors.WBEM_E_NOT_FOUND)
+    return engine.wire(rec.cls, rec.path, view)
+
+
 def _matching(store: engine.Store, plan: _Plan
               ) -> typing.Iterator[typing.Tuple[engine.Record,
                                                 engine.Props]]:
@@ -98,7 +120,9 @@ def _matching(store: engine.Store, plan: _Plan
         records = store.candidates(plan.cls, terms)
     test = plan.condition.test
     for rec in records:
-        view = rec.view(plan.wanted)
+        view = _view(rec, plan.wanted)
+        if view is None:
+            continue
         env = view
         if plan.system:
             env = {'__PATH': rec.path, '__CLASS': rec.cls.name,
@@ -136,10 +160,7 @@ def get(host: 'host_module.Host', on: str, ns: str, cls: str,
     :param why: 'get', or 'ref' when a reference parameter is resolved.
     """
     store = _store(host, on, ns)
-    rec = store.get(store.cls(cls).name, **keys)
-    if rec is None:
-        fail(errors.WBEM_E_NOT_FOUND)
-    return rec.wire()
+    return _instance(store.get(store.cls(cls).name, **keys))
 
 
 def _target(store: engine.Store, path: str) -> engine.Record:
@@ -292,7 +313,8 @@ def associators(host: 'host_module.Host', on: str, ns: str, path: str,
             rec = store.by_path(other)
             if rec is not None and (not result or rec.cls.is_a(result)):
                 found[other.lower()] = rec
-    return [rec.wire() for rec in found.values()]
+    return [engine.wire(rec.cls, rec.path, view) for rec, view in (
+        (rec, _view(rec)) for rec in found.values()) if view is not None]
 
 
 @op('wmi.watch', kind='query', label=lambda a: a['wql'])

@@ -2,10 +2,12 @@
 """The repository: what it accepts, what it finds, at which cost."""
 
 import time
+from unittest import mock
 
 import ddt
 
 from compute_hyperv.sim import errors
+from compute_hyperv.sim.wmi import registry
 from compute_hyperv.sim.wmi import values
 from tests.unit.sim import simcase
 
@@ -209,3 +211,53 @@ class ScaleTest(simcase.SimTestCase):
               f'1,024 VMs, ratio {many / one:.2f}')
         self.assertLess(many / one, 3)
         self.assertLess(many, 1000)
+
+
+class ComputedTest(simcase.SimTestCase):
+    """Properties that a provider computes when they are read."""
+
+    NAMESPACE = 'root/virtualization/v2'
+
+    def setUp(self):
+        super().setUp()
+        patch = mock.patch.dict(registry._computed, {
+            key: list(value) for key, value in registry._computed.items()})
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.calls = 0
+
+        @registry.computed(self.NAMESPACE, 'CIM_ConcreteJob', 'ElementName')
+        def name(host, record):
+            self.calls += 1
+            return self.compute(record)
+        self.job = self.store.add('Msvm_ConcreteJob', InstanceID='J')
+        self.conn = self.connect()
+
+    def compute(self, record):
+        return {'ElementName': f'job {record["InstanceID"]}'}
+
+    def test_reading_computes(self):
+        self.assertEqual('job J', self.wmi.WMI(self.job.path).ElementName)
+
+    def test_condition_sees_the_computed_value(self):
+        self.assertEqual(1, len(self.conn.query(
+            "select * from Msvm_ConcreteJob where InstanceID = 'J' and "
+            "ElementName = 'job J'")))
+
+    def test_query_that_needs_it_not_computes_nothing(self):
+        self.conn.Msvm_ConcreteJob(['JobState'], InstanceID='J')
+        self.assertEqual(0, self.calls)
+
+    def test_object_that_vanishes_meanwhile_is_left_out(self):
+        def vanish(record):
+            self.store.delete(record)
+            raise LookupError('gone')
+        self.compute = vanish
+        self.assertEqual([], self.conn.Msvm_ConcreteJob(InstanceID='J'))
+
+    def test_failure_of_a_provider_is_not_hidden(self):
+        def broken(record):
+            raise LookupError('broken')
+        self.compute = broken
+        self.assertRaises(LookupError, self.conn.Msvm_ConcreteJob,
+                          InstanceID='J')
