@@ -20,7 +20,7 @@ Neither oslo.utils' inspectors nor qemu-img refuse most of these.
 
 from collections.abc import Callable
 import dataclasses
-from typing import BinaryIO
+from typing import IO
 
 from compute_hyperv.vhd import inspectother
 from compute_hyperv.vhd.inspectvhd import inspect_vhd
@@ -56,7 +56,7 @@ class ImageInfo:
     block_bytes: int            #: 0 where the format has none
 
 
-def inspect(file: BinaryIO, fmt: str | None = None,
+def inspect(file: IO[bytes], fmt: str | None = None,
             max_bytes: int | None = None) -> ImageInfo:
     """Inspect an image.
 

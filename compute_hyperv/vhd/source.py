@@ -4,7 +4,7 @@
 from collections.abc import Iterable
 from collections.abc import Iterator
 import os
-from typing import BinaryIO
+from typing import IO
 
 from compute_hyperv.vhd.structures import Malformed
 from compute_hyperv.vhd.structures import MIB
@@ -27,7 +27,7 @@ class TooLarge(Malformed):
 class Source:
     """A seekable file; every read is inside it or refused."""
 
-    def __init__(self, file: BinaryIO, limit_bytes: int | None) -> None:
+    def __init__(self, file: IO[bytes], limit_bytes: int | None) -> None:
         self._file = file
         self._limit_bytes = limit_bytes
         self.end = file.seek(0, os.SEEK_END)    #: the file's length
