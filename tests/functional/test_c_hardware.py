@@ -288,6 +288,22 @@ class DefaultsTest(HardwareCase):
             [(device['type'], device.get('mac') or device['address'])
              for device in self._devices(server)])
 
+    def test_hard_reboot_plugs_its_ports_again(self):
+        """L157: doing so twice is harmless; L129: one name of the host."""
+        server = self.boot(networks='auto')
+        port, = self.neutron.ports(server['id'])
+        self.assertEqual('HV1', port['binding:host_id'])
+        self.driver()._win.net.remove_switch_port(port['id'])
+        self.assertEqual('', self.vm(server).nics[0].switch)
+        for _unused in range(2):
+            self.api.post_server_action(server['id'],
+                                        {'reboot': {'type': 'HARD'}})
+            self._wait_for_server_parameter(
+                server, {'status': 'ACTIVE', 'OS-EXT-STS:task_state': None})
+            nic, = self.vm(server).nics
+            self.assertEqual((port['id'], base.SWITCH),
+                             (nic.port_id, nic.switch))
+
     def _devices(self, server):
         instance = objects.Instance.get_by_uuid(
             context.get_admin_context(), server['id'],
