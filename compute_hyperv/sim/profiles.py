@@ -56,6 +56,13 @@ class FieldKnowledge:
     running_storage_change_is_job: bool = True
     #: DestroySystem answers 4096 and a job.
     destroy_is_job: bool = True
+    #: DefineSystem answers 4096 and a job.
+    define_is_job: bool = False
+    #: ModifySystemSettings and ModifyResourceSettings of a VM (not of a
+    #: planned one) answer 4096 and a job.
+    modify_is_job: bool = False
+    #: The host closes the disks of a VM so long after it is off (seconds).
+    file_release_delay_s: float = 0.0
     #: Settings that section 4 calls off-only are refused unless off.
     enforce_off_only: bool = True
     #: A finished job can be read for this long (seconds).

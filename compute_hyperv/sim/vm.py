@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
-import dataclasses
 import typing
 
 from . import devices
 from . import guest as guests
 from . import profiles
 from . import vmfiles
+from . import worker as workers
 from .wmi import engine
 from .wmi import values
 
@@ -46,33 +46,6 @@ def state_name(state: int) -> str:
 def guid_of(instance_id: str) -> str:
     r"""'Microsoft:<GUID>\...' -> '<GUID>' in upper case."""
     return instance_id[len('Microsoft:'):].split('\\')[0].upper()
-
-
-class Closable(typing.Protocol):
-    """An open file or pipe."""
-
-    def close(self) -> None:
-        """Give it back."""
-
-
-@dataclasses.dataclass(slots=True)
-class Worker:
-    """What a running, paused or starting VM holds on its host."""
-
-    pid: int
-    started_s: float                    #: the fabric's monotonic clock
-    memory_mib: dict[int, int]          #: NUMA node -> reserved MiB
-    files: dict[str, Closable] = dataclasses.field(default_factory=dict)
-    pipes: dict[str, Closable] = dataclasses.field(default_factory=dict)
-    records: list[engine.Record] = dataclasses.field(default_factory=list)
-    guest: guests.Guest | None = None
-
-    def close(self) -> None:
-        """Give every file and pipe back."""
-        for held in (*self.files.values(), *self.pipes.values()):
-            held.close()
-        self.files.clear()
-        self.pipes.clear()
 
 
 class Vm:
@@ -157,7 +130,7 @@ class Vm:
         return str(self.settings['Version'])
 
     @property
-    def worker(self) -> Worker | None:
+    def worker(self) -> workers.Worker | None:
         """The worker while it is running, paused or starting."""
         return self.host.vms.workers.get(self.guid)
 
@@ -228,7 +201,8 @@ class VMs:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, workers.Worker] = {}
+        self.lingering = workers.Lingering(host)
         self.files = vmfiles.ConfigFiles()
         self.behaviours = guests.Behaviours()
         #: VMs that ran when the host went down; they may start again.
@@ -241,7 +215,6 @@ class VMs:
         #: Seconds that a VM ran before its present power-on.
         self.earlier_runs_s: dict[str, float] = {}
         self._next_pid = 4000
-        self._next_mac = 0
 
     def __iter__(self) -> Iterator[Vm]:
         for record in self._host.v2.find(SYSTEM):
@@ -288,11 +261,11 @@ class VMs:
             return self.by_guid(record['VirtualSystemIdentifier'] or '')
         return self.by_guid(guid_of(record['InstanceID']))
 
-    def new_worker(self, memory_mib: dict[int, int]) -> Worker:
+    def new_worker(self, memory_mib: dict[int, int]) -> workers.Worker:
         """A worker process for a VM that is about to start."""
         self._next_pid += 4
-        return Worker(self._next_pid, self._host.clock.monotonic(),
-                      memory_mib)
+        return workers.Worker(
+            self._next_pid, self._host.clock.monotonic(), memory_mib)
 
     def new_mac(self) -> str:
         """The next dynamic MAC address of this host's pool.
@@ -301,9 +274,12 @@ class VMs:
         MinimumMacAddress/MaximumMacAddress of a real host (section 16).
         """
         serial = sum(self._host.name.encode()) & 0xFF
-        self._next_mac += 1
-        return '%s%02X%04X' % (self._host.quirks.mac_prefix, serial,
-                               self._next_mac & 0xFFFF)
+        taken = {record['Address'] for cls in (devices.NIC,
+                                               devices.LEGACY_NIC)
+                 for record in self._host.v2.find(cls)}
+        return next(address for address in (
+            '%s%02X%04X' % (self._host.quirks.mac_prefix, serial, number)
+            for number in range(1, 0x10000)) if address not in taken)
 
     def forget(self, guid: str) -> None:
         """A VM was destroyed: nothing of it stays in memory."""
@@ -317,8 +293,10 @@ class VMs:
         for worker in self.workers.values():
             if worker.guest is not None:
                 worker.guest.stop()
-            worker.close()
+            for held in worker.release():
+                held.close()
         self.workers.clear()
+        self.lingering.close_all()
         self.files.close_all()
         self._host.jobs.power_cut()
 

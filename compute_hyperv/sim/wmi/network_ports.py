@@ -14,6 +14,7 @@ import typing
 from .. import devices
 from .. import jobs
 from .. import vm as vms
+from .. import worker as workers
 from . import engine
 from . import network
 from . import virtualization_power as power
@@ -165,7 +166,7 @@ def add_feature(vm: Vm, connection: engine.Record, cls: str,
     return record
 
 
-def _connect(vm: Vm, worker: vms.Worker, record: engine.Record) -> None:
+def _connect(vm: Vm, worker: workers.Worker, record: engine.Record) -> None:
     """Make the port of a running VM.
 
     :raises JobFailure: the switch is gone
@@ -216,7 +217,7 @@ def _removable(_vm: Vm, _record: engine.Record) -> None:
     """Connections come and go in every state."""
 
 
-def _power_on(vm: Vm, worker: vms.Worker) -> None:
+def _power_on(vm: Vm, worker: workers.Worker) -> None:
     for cls in (devices.NIC, devices.LEGACY_NIC):
         for nic in vm.resources(cls):
             _give_mac(vm, nic)
@@ -224,7 +225,7 @@ def _power_on(vm: Vm, worker: vms.Worker) -> None:
         _connect(vm, worker, connection)
 
 
-def _power_off(vm: Vm, worker: vms.Worker) -> None:
+def _power_off(vm: Vm, worker: workers.Worker) -> None:
     for connection in vm.resources(devices.PORT):
         _disconnect(vm, connection)
 

@@ -15,6 +15,7 @@ from .. import devices
 from .. import guest as guests
 from .. import jobs
 from .. import vm as vms
+from .. import worker as workers
 from . import engine
 from . import virtualization
 from . import virtualization_power as power
@@ -49,7 +50,8 @@ def _check_serial(vm: Vm, record: engine.Record, changes: tree.Props
     return changes
 
 
-def _open_serial(vm: Vm, worker: vms.Worker, record: engine.Record) -> None:
+def _open_serial(vm: Vm, worker: workers.Worker,
+                 record: engine.Record) -> None:
     name = _pipe_name(record)
     guest = worker.guest
     if name is None or guest is None:
@@ -69,7 +71,7 @@ def _open_serial(vm: Vm, worker: vms.Worker, record: engine.Record) -> None:
     worker.pipes[record['InstanceID']] = pipe
 
 
-def _close_serial(worker: vms.Worker, record: engine.Record) -> None:
+def _close_serial(worker: workers.Worker, record: engine.Record) -> None:
     pipe = worker.pipes.pop(record['InstanceID'], None)
     if pipe is not None:
         if worker.guest is not None:
@@ -95,7 +97,7 @@ def _component(vm: Vm, cls: str, guid: str, name: str, enabled: bool
         OperationalStatus=(2,), StatusDescriptions=('OK',))
 
 
-def _power_on(vm: Vm, worker: vms.Worker) -> None:
+def _power_on(vm: Vm, worker: workers.Worker) -> None:
     guest = guests.Guest(vm, functools.partial(power.turn_off, vm))
     worker.guest = guest
     for settings_cls, cls, guid, name in devices.COMPONENTS:
@@ -111,7 +113,7 @@ def _power_on(vm: Vm, worker: vms.Worker) -> None:
         _open_serial(vm, worker, port)
 
 
-def _power_off(vm: Vm, worker: vms.Worker) -> None:
+def _power_off(vm: Vm, worker: workers.Worker) -> None:
     if worker.guest is not None:
         worker.guest.stop()
     for port in vm.resources('CIM_ResourceAllocationSettingData',

@@ -14,6 +14,7 @@ import typing
 
 from .. import jobs
 from .. import vm as vms
+from .. import worker as workers
 from . import engine
 from . import virtualization
 from ..vm import OFF
@@ -27,8 +28,8 @@ if typing.TYPE_CHECKING:
 
 #: Hooks that open or close a part of a VM; each module adds its own.
 #: ``up(vm, worker)`` may raise JobFailure or WinError.
-UP: list[Callable[[Vm, vms.Worker], None]] = []
-DOWN: list[Callable[[Vm, vms.Worker], None]] = []
+UP: list[Callable[[Vm, workers.Worker], None]] = []
+DOWN: list[Callable[[Vm, workers.Worker], None]] = []
 
 #: RequestedState values that Hyper-V documents but that this simulation
 #: has no meaning for.
@@ -44,6 +45,7 @@ def power_on(vm: Vm) -> None:
     """
     host = vm.host
     _check_can_run(vm)
+    host.vms.lingering.close(vm.guid)
     worker = host.vms.new_worker(reserve(vm))
     host.vms.workers[vm.guid] = worker
     try:
@@ -61,7 +63,7 @@ def power_off(vm: Vm) -> None:
         return
     for down in reversed(DOWN):
         down(vm, worker)
-    worker.close()
+    vm.host.vms.lingering.take(vm.guid, worker.release())
     for record in reversed(worker.records):
         vm.host.v2.delete(record)
     table = vm.host.vms

@@ -121,8 +121,20 @@ def modify_resource_settings(call: engine.Call) -> Out | int:
         if vm is None:
             raise
         return _failed(vm, exc, jobs.MODIFY_RESOURCES)
-    return {'ResultingResourceSettings': tuple(
-        record.path for _vm, record, _changes in planned)}
+    return dict(modified(vm), ResultingResourceSettings=tuple(
+        record.path for _vm, record, _changes in planned))
+
+
+def modified(vm: Vm | None) -> Out:
+    """Answer to a modification that was carried out: 0, or a job.
+
+    A planned system is always answered 0 (oswin-surface.md 9.4).
+    """
+    if vm is None or vm.is_planned or not vm.host.quirks.modify_is_job:
+        return {'ReturnValue': 0}
+    return vm.host.jobs.start(jobs.Task(
+        work=lambda: None, job_type=jobs.MODIFY_RESOURCES,
+        affected=(vm.system,), name='Modifying Resources'))
 
 
 def _modify(vm: Vm, record: engine.Record, changes: tree.Props) -> None:

@@ -15,6 +15,7 @@ from .. import devices
 from .. import disks
 from .. import jobs
 from .. import vm as vms
+from .. import worker as workers
 from . import engine
 from . import virtualization_power as power
 from . import virtualization_rules as rules
@@ -304,18 +305,13 @@ def _drive_removed(vm: Vm, record: engine.Record) -> None:
     tree.remove_boot_source(vm, record)
 
 
-def _power_on(vm: Vm, worker: vms.Worker) -> None:
+def _power_on(vm: Vm, worker: workers.Worker) -> None:
     for medium in vm.media():
         open_medium(vm, medium)
 
 
-def _power_off(vm: Vm, worker: vms.Worker) -> None:
-    for medium in vm.media():
-        close_medium(vm, medium)
-
-
+# The worker's end closes the files: see worker.Lingering.
 power.UP.append(_power_on)
-power.DOWN.append(_power_off)
 
 _DRIVE = tree.Kind(check_add=_add_drive, added=_drive_added,
                    check_modify=_modify_drive, check_remove=_remove_drive,

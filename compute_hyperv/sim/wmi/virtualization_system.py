@@ -64,7 +64,12 @@ def define(call: engine.Call, *, planned: bool) -> Out:
         if added['ReturnValue'] not in (0, jobs.STARTED):
             destroy(vm)
             return {'ReturnValue': added['ReturnValue']}
-    return {'ResultingSystem': vm.system, 'ReturnValue': 0}
+    out: dict[str, typing.Any] = {'ReturnValue': 0}
+    if host.quirks.define_is_job and not planned:
+        out = host.jobs.start(jobs.Task(
+            work=lambda: None, job_type=jobs.DEFINE, affected=(vm.system,),
+            name='Creating Virtual Machine', undo=lambda: destroy(vm)))
+    return dict(out, ResultingSystem=vm.system if vm.exists else None)
 
 
 def _given(call: engine.Call) -> dict[str, typing.Any]:
@@ -318,7 +323,7 @@ def modify_system_settings(call: engine.Call) -> Out:
         _modify(call.host, record, rules.changed(record, parsed.props))
     except rules.Refused as exc:
         return answer(exc)
-    return 0
+    return resources.modified(call.host.vms.of(record))
 
 
 def _modify(host: Host, record: engine.Record,
