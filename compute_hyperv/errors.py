@@ -151,6 +151,11 @@ def is_foreign(exc: BaseException) -> bool:
     return isinstance(exc, OS_WIN_ERRORS)
 
 
+def is_expected(exc: BaseException) -> bool:
+    """Whether *exc* tells of the host or the request, not of a defect."""
+    return isinstance(exc, exception.NovaException) or is_foreign(exc)
+
+
 def to_nova(exc: BaseException, vm_name: str = '') -> exception.NovaException:
     """Give the Nova error for an os-win one.
 

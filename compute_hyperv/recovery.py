@@ -50,7 +50,7 @@ class Recovery:
             try:
                 self._recover(vm_name, uuid)
             except Exception as exc:
-                if not errors.is_foreign(exc):
+                if not errors.is_expected(exc):
                     raise
                 LOG.warning("VM %s was not looked after at start: %s",
                             vm_name, errors.text_of(exc))

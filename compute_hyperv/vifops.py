@@ -196,7 +196,7 @@ class VifOps:
             nic = nics.plan_nics([vif], self._vswitch)[0]
             self.add(instance, nic, vif)
         except Exception as exc:
-            if not _is_expected(exc):
+            if not errors.is_expected(exc):
                 raise
             raise exception.InterfaceAttachFailed(
                 f"Port {vif['id']}: {errors.text_of(exc)}",
@@ -213,7 +213,7 @@ class VifOps:
             self._require_changeable(instance.name)
             self.unplug(instance, vif)
         except Exception as exc:
-            if not _is_expected(exc):
+            if not errors.is_expected(exc):
                 raise
             raise exception.InterfaceDetachFailed(
                 f"Port {vif['id']}: {errors.text_of(exc)}",
@@ -283,7 +283,3 @@ class VifOps:
         except errors.CommandFailed as exc:
             raise errors.VifCommandFailed(port_id=port_id,
                                           reason=str(exc)) from exc
-
-
-def _is_expected(exc: Exception) -> bool:
-    return isinstance(exc, exception.NovaException) or errors.is_foreign(exc)

@@ -37,6 +37,7 @@ class OpsTestCase(hostcase.HostTestCase):
         super().setUp()
         conf = self.useFixture(config_fixture.Config(CONF)).conf
         options = {(None, 'instances_path'): self.INSTANCES_DIR,
+                   ('hyperv', 'power_state_event_polling_interval'): 1,
                    ('hyperv', 'wait_soft_reboot_seconds'): 1} | self.OPTIONS
         for (group, name), value in options.items():
             conf.set_override(name, value, group)

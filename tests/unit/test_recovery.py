@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+import uuid
+
+from compute_hyperv.sim import vm as sim_vm
+from tests import factories
+from tests.unit import opscase
+
+
+class RecoveryTest(opscase.OpsTestCase):
+
+    def run_recovery(self):
+        with self.assertLogs('compute_hyperv.recovery', 'WARNING') as logs:
+            self.ops.recovery.run()
+        return '\n'.join(logs.output)
+
+    def write(self, name):
+        path = f'{self.paths.instance_dir(self.instance.name)}\\{name}'
+        self.paths.make_dir(path.rpartition('\\')[0])
+        with self.paths.open(path, 'w') as stream:
+            stream.write('x')
+        return path
+
+    def test_half_built_vm_is_removed(self):
+        """A9: defined, but without drives and NICs."""
+        self.define()
+        self.assertIn(self.instance.uuid, self.run_recovery())
+        self.assertEqual([], self.vm_names)
+        self.assertFalse(self.paths.exists(
+            self.paths.instance_dir(self.instance.name)))
+
+    def test_vm_with_a_nic_or_a_disk_is_kept(self):
+        self.define()
+        self.win.vm.create_nic(self.instance.name, str(uuid.uuid4()),
+                               'fa:16:3e:00:00:01')
+        self.ops.recovery.run()
+        other = factories.instance()
+        self.define(other)
+        self.write('x')
+        with self.paths.open(self.paths.root_path(other.name, 'vhdx'), 'w'):
+            self.ops.recovery.run()
+        self.assertEqual(sorted((self.instance.name, other.name)),
+                         self.vm_names)
+
+    def test_half_built_vm_of_somebody_else_is_kept(self):
+        """L071: VMs with free-text notes are none of ours."""
+        self.win.vm.create_vm('theirs', False, 1, None, notes=['wip'])
+        self.win.vm.create_vm('bare', False, 1, None)
+        self.ops.recovery.run()
+        self.assertEqual(['bare', 'theirs'], self.vm_names)
+
+    def test_running_vm_has_its_console_again(self):
+        """L062: running VMs that carry a Nova uuid get readers."""
+        self.define()
+        self.win.request_state(self.instance.name, self.running)
+        self.ops.recovery.run()
+        self.assertEqual([self.instance.name],
+                         list(self.ops.console._handlers))
+
+    @property
+    def running(self):
+        return type(self.win.state(self.instance.name)).RUNNING
+
+    def test_planned_vms_are_removed(self):
+        """L009: planned VMs piled up and blocked later migrations."""
+        service, = self.win.vm._conn.Msvm_VirtualSystemManagementService()
+        for owner in (self.instance.uuid, 'somebody else'):
+            settings = self.win.vm._conn.Msvm_VirtualSystemSettingData.new()
+            settings.ElementName = owner
+            settings.Notes = [owner]
+            service.DefinePlannedSystem(
+                SystemSettings=settings.GetText_(1), ResourceSettings=[],
+                ReferenceConfiguration=None)
+        self.assertIn('planned VM', self.run_recovery())
+        names = [vm.ElementName for vm in
+                 self.win.vm._conn.Msvm_PlannedComputerSystem()]
+        self.assertEqual(['somebody else'], names)
+
+    def test_partial_files_are_deleted(self):
+        partial, whole = self.write('root.vhdx.part'), self.write('eph0.vhdx')
+        self.ops.recovery.run()
+        self.assertFalse(self.paths.exists(partial))
+        self.assertTrue(self.paths.exists(whole))
+
+    def test_one_bad_vm_does_not_stop_the_others(self):
+        """L126: the service starts all the same."""
+        self.define()
+        bad = factories.instance(id=1)
+        self.define(bad)
+        with self.fabric.faults.failing(kind='method',
+                                        match='*GetSummaryInformation'):
+            self.assertIn(bad.name, self.run_recovery())
+        self.assertEqual([bad.name], self.vm_names)
+
+    def test_host_without_vms(self):
+        self.ops.recovery.run()
+        self.assertEqual([], self.vm_names)
+        self.assertTrue(self.paths.is_dir(self.paths.instances_dir))
+
+    def test_vm_states_are_left_alone(self):
+        self.define()
+        self.win.vm.create_nic(self.instance.name, str(uuid.uuid4()),
+                               'fa:16:3e:00:00:01')
+        self.ops.power.start(self.instance)
+        self.ops.power.suspend(self.instance)
+        self.ops.recovery.run()
+        self.assertEqual(sim_vm.SAVED, self.vm().state)
