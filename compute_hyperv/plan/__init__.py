@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 
+from nova import exception
 from nova import objects
 
 from compute_hyperv import model
@@ -54,9 +55,14 @@ class Planner:
         """
         asked = request.Request(instance, image_meta)
         spec = machine.plan_machine(asked, self._caps, self._options.machine)
-        drives = disks.DiskPlanner(
-            asked, spec.generation, self._caps, self._options.disks,
-            layout).plan(block_device_info or {}, config_drive)
+        disk_planner = disks.DiskPlanner(
+            asked, spec.generation, self._caps, self._options.disks, layout)
+        try:
+            drives = disk_planner.plan(block_device_info or {}, config_drive)
+        except exception.TooManyDiskDevices as exc:
+            # Nova would ask other hosts, which have no more slots, and hide
+            # the reason from the user.
+            raise request.conflict(str(exc)) from exc
         return model.InstancePlan(
             vm_name=instance.name, uuid=instance.uuid, machine=spec,
             disks=drives.disks, volumes=drives.volumes,

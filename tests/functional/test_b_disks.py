@@ -180,6 +180,6 @@ class ManyDisksTest(DisksCase):
                 *({'source_type': 'blank', 'destination_type': 'local',
                    'boot_index': -1, 'volume_size': 1, 'disk_bus': 'ide'}
                   for _unused in range(4))])
-        self.assertIn('No free ide slot', self.stdlog.logger.output)
+        self.assertIn('No free ide slot', self.fault(server))
         self.assertEqual([], self.view().vm_names)
         self.assertFalse(self.glance.downloads, server)

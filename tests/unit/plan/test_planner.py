@@ -91,6 +91,13 @@ class PlanTest(unittest.TestCase):
         self.assertEqual(model.DiskRole.CONFIG,
                          plan(config_drive=True).config_drive.role)
 
+    def test_too_many_drives_are_no_fault_of_this_host(self):
+        """L037: refused for good, with the reason."""
+        with self.assertRaisesRegex(exception.InvalidInput,
+                                    'No free scsi slot'):
+            plan(factories.bdi(volumes=[
+                factories.volume(f'v{n}') for n in range(65)]))
+
     def test_slot_is_reserved_once(self):
         free = slots.Slots(model.Generation.ONE, factories.caps())
         slot = free.reserve(factories.slot('ide 1:1'))
