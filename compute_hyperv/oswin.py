@@ -69,14 +69,6 @@ def native(module: types.ModuleType) -> Any:
     return eventlet.patcher.original(module.__name__)
 
 
-def is_pipe_open(handler: Any) -> bool:
-    """Whether a handler of :meth:`Win.named_pipe` still has its pipe.
-
-    Hyper-V closes the pipe when the VM stops; os-win's threads then end.
-    """
-    return bool(handler._workers) and not handler._stopped.is_set()
-
-
 def _limits(build: int) -> tuple[model.MachineLimits, ...]:
     one, two = model.Generation.ONE, model.Generation.TWO
     if build >= _BUILD_2025:
@@ -354,13 +346,8 @@ class Win:
     # -- pipes ------------------------------------------------------------
 
     def named_pipe(self, pipe_path: str, **handler_args: Any) -> Any:
-        """Handler of one named pipe, see os-win's NamedPipeHandler.
-
-        Its calls wait for threads of its own, so eventlet gets them in its
-        thread pool.
-        """
-        return nova_utils.tpool_wrap(
-            self._named_pipe(pipe_path, **handler_args))
+        """Handler of one named pipe, see os-win's NamedPipeHandler."""
+        return self._named_pipe(pipe_path, **handler_args)
 
     def io_queue(self, connected: Any) -> Any:
         """Queue between a pipe handler and its client.

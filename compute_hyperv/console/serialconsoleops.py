@@ -17,6 +17,7 @@ from nova.console import type as console_type
 from nova import exception
 from oslo_log import log as logging
 
+from compute_hyperv.console import pipe
 from compute_hyperv.console import serialproxy
 from compute_hyperv import errors
 from compute_hyperv import locks
@@ -41,7 +42,8 @@ class _Handler:
         queues = {} if proxy is None else {
             'input_queue': proxy.to_guest, 'output_queue': proxy.from_guest,
             'connect_event': proxy.connected}
-        self._pipe = win.named_pipe(pipe_path, log_file=log_path, **queues)
+        self._pipe = pipe.Pipe(win.named_pipe(
+            pipe_path, log_file=log_path, **queues))
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -51,7 +53,7 @@ class _Handler:
     @property
     def is_alive(self) -> bool:
         """Whether the pipe is still open: it ends when its VM stops."""
-        return oswin.is_pipe_open(self._pipe)
+        return self._pipe.is_open
 
     def start(self) -> None:
         if self._proxy is not None:
@@ -68,7 +70,7 @@ class _Handler:
         self._pipe.stop()
 
     def flush(self) -> None:
-        self._pipe.flush_log_file()
+        self._pipe.flush()
 
 
 class SerialConsoleOps:

@@ -69,6 +69,9 @@ class PortPool:
     def release(self, listener: Any) -> None:
         """Close a listening socket and give its port back."""
         port = listener.getsockname()[1]
+        # Wakes accept() at once; where it cannot (Windows), close() does.
+        with contextlib.suppress(OSError):
+            listener.shutdown(oswin.native(socket_module).SHUT_RDWR)
         listener.close()
         with self._lock:
             self._taken.discard(port)
