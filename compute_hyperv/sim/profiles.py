@@ -115,6 +115,10 @@ class Profile:
     max_synthetic_nics: int     #: with a VM version that allows them
     #: Properties of virtualization/v2 that were added with Windows 10.
     is_2016: bool
+    #: RemoteFX adapters: monitors by resolution number; empty when they
+    #: cannot be added any more (section 14).
+    remotefx_monitors: tuple[int, ...] = ()
+    remotefx_generations: tuple[int, ...] = ()
     legacy_nics: int = 4
     scsi_controllers: int = 4
     scsi_slots: int = 64
@@ -168,12 +172,15 @@ PROFILES: dict[str, Profile] = {each.key: each for each in (
         key='2012R2', caption='Microsoft Windows Server 2012 R2 Datacenter',
         version='6.3.9600', vm_versions=('5.0',),
         default_vm_version='5.0', max_vcpus_gen2=64,
-        max_memory_mib_gen2=_TB_MIB, max_synthetic_nics=8, is_2016=False),
+        max_memory_mib_gen2=_TB_MIB, max_synthetic_nics=8, is_2016=False,
+        remotefx_monitors=(4, 4, 3, 2, 1), remotefx_generations=(1,)),
     _profile(
         key='2016', caption='Microsoft Windows Server 2016 Datacenter',
         version='10.0.14393', vm_versions=_VERSIONS_2016,
         default_vm_version='8.0', max_vcpus_gen2=240,
-        max_memory_mib_gen2=12 * _TB_MIB, max_synthetic_nics=8),
+        max_memory_mib_gen2=12 * _TB_MIB, max_synthetic_nics=8,
+        remotefx_monitors=(8, 8, 4, 4, 2, 1),
+        remotefx_generations=(1, 2)),
     _profile(
         key='2019', caption='Microsoft Windows Server 2019 Datacenter',
         version='10.0.17763', vm_versions=_VERSIONS_2019,

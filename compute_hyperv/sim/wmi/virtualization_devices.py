@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Displays and assigned PCI Express devices (hyperv-semantics.md 14)."""
+"""Displays, RemoteFX adapters, PCI Express devices (section 14)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,35 @@ if typing.TYPE_CHECKING:
 
 _DISPLAYS = frozenset((devices.SYNTHETIC_DISPLAY, devices.DISPLAY_3D))
 _PCI_DEVICE = 'Msvm_PciExpress'
+_GPU = 'Msvm_Physical3dGraphicsProcessor'
 
 
 def populate(host: Host) -> None:
-    """The host's devices that can be assigned: ``pci`` in its facts.
+    """Devices of the host's facts.
 
-    Each is a mapping: ``vendor_id`` and ``product_id`` (4 hex digits),
-    ``address`` ``'dddd:bb:ss.f'``.
+    ``pci``: mappings of ``vendor_id`` and ``product_id`` (4 hex digits),
+    ``address`` ``'dddd:bb:ss.f'``. ``gpus``: mappings of ``name`` and
+    ``memory_bytes``, suitable for RemoteFX.
     """
     for facts in host.spec.extra.get('pci', ()):
         add_pci_device(host, **facts)
+    for number, facts in enumerate(host.spec.extra.get('gpus', ())):
+        add_gpu(host, number, **facts)
+
+
+def add_gpu(host: Host, number: int, *, name: str, memory_bytes: int
+            ) -> engine.Record:
+    """A graphics processor that RemoteFX may use."""
+    for pool in host.v2.find('Msvm_Synth3dVideoPool'):
+        host.v2.update(pool, IsGPUCapable=True, DirectXVersion='11.1')
+    return host.v2.add(
+        _GPU, CreationClassName=_GPU, Name=name, ElementName=name,
+        DeviceID='Microsoft:%s\\%d' % (devices.GPU_GUID, number),
+        SystemCreationClassName=virtualization.SYSTEM,
+        SystemName=host.name, EnabledForVirtualization=True,
+        TotalVideoMemory=memory_bytes, AvailableVideoMemory=memory_bytes,
+        DedicatedVideoMemory=memory_bytes, DirectXVersion='11.1',
+        DriverVersion='1.0', EnabledState=2)
 
 
 def add_pci_device(host: Host, *, vendor_id: str, product_id: str,
@@ -67,16 +86,35 @@ def _add_display(vm: Vm, props: tree.Props, others: list[tree.Addition]
         if other['ResourceSubType'] in _DISPLAYS:
             raise rules.invalid(vm, 'The VM has a display.')
     if subtype == devices.DISPLAY_3D:
-        pool = vm.host.v2.find('Msvm_Synth3dVideoPool')
-        if not pool or not pool[0]['IsGPUCapable']:
-            raise jobs.JobFailure(
-                '%s failed to add RemoteFX 3D Video Adapter: the host has '
-                'no suitable GPU. (0x80070032).' % vm.describe(),
-                jobs.NOT_SUPPORTED)
+        _check_remotefx(vm, props)
     cls = next(one.cls for one in devices.TEMPLATES
                if one.subtype == subtype)
     return tree.Addition(cls, '%s\\%s' % (
         vm.instance_id, devices.DISPLAY_GUID), props)
+
+
+def _check_remotefx(vm: Vm, props: tree.Props) -> None:
+    """RemoteFX needs a GPU, a Windows and a generation that have it."""
+    profile = vm.host.profile
+    pool = vm.host.v2.find('Msvm_Synth3dVideoPool')
+    if vm.generation not in profile.remotefx_generations or (
+            not pool or not pool[0]['IsGPUCapable']):
+        raise jobs.JobFailure(
+            '%s failed to add RemoteFX 3D Video Adapter: not supported '
+            'here. (0x80070032).' % vm.describe(), jobs.NOT_SUPPORTED)
+    resolution = props.get('MaximumScreenResolution', 0)
+    if resolution >= len(profile.remotefx_monitors) or not (
+            1 <= props.get('MaximumMonitors', 1) <=
+            profile.remotefx_monitors[resolution]):
+        raise rules.invalid(vm, 'So many monitors of that resolution are '
+                            'not possible.')
+
+
+def _check_3d(vm: Vm, record: engine.Record, changes: tree.Props
+              ) -> tree.Props:
+    _need_off(vm, 'RemoteFX adapter')
+    _check_remotefx(vm, dict(record.props, **changes))
+    return changes
 
 
 def _check_display(vm: Vm, record: engine.Record, changes: tree.Props
@@ -147,3 +185,6 @@ tree.KINDS[devices.S3_DISPLAY] = tree.Kind(check_modify=_check_display)
 tree.KINDS[devices.PCI_EXPRESS] = tree.Kind(
     check_add=_add_pci, added=_pci_added, check_remove=_remove_pci,
     removed=_pci_removed)
+tree.KINDS[devices.DISPLAY_3D] = tree.Kind(
+    check_add=_add_display, check_modify=_check_3d,
+    check_remove=_remove_display)

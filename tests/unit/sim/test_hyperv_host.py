@@ -249,6 +249,69 @@ class PciTest(hypervcase.HyperVTestCase):
 
 
 @ddt.ddt
+class RemoteFxTest(hypervcase.HyperVTestCase):
+    """RemoteFX adapters (section 14)."""
+
+    GPU = {'gpus': [{'name': 'Test GPU', 'memory_bytes': GIB}]}
+
+    @ddt.data(('2016', 1, True), ('2016', 2, True), ('2019', 1, False),
+              ('2022', 2, False))
+    @ddt.unpack
+    def test_which_windows_and_generation(self, windows, generation,
+                                          possible):
+        """Section 14: 2016 both; removed later."""
+        self.make_host(windows, extra=self.GPU)
+        self.create_vm(generation=generation)
+        kinds = ('Synthetic 3D Display Controller',
+                 'Synthetic Display Controller')
+        try:
+            self.vmutils.enable_remotefx_video_adapter(
+                'vm', 1, '1024x768')
+        except hypervcase.exceptions.HyperVException:
+            self.assertFalse(possible)
+            return
+        self.assertTrue(possible)
+        self.assertEqual([1, 0], [len(self.record().resources(
+            'CIM_ResourceAllocationSettingData', hypervcase.HV + kind))
+            for kind in kinds])
+        self.vmutils.disable_remotefx_video_adapter('vm')
+        self.assertEqual([0, 1], [len(self.record().resources(
+            'CIM_ResourceAllocationSettingData', hypervcase.HV + kind))
+            for kind in kinds])
+
+    def test_host_without_gpu(self):
+        """Section 14: IsGPUCapable."""
+        self.make_host('2016')
+        self.create_vm()
+        host = self.bound.utilsfactory.get_hostutils()
+        self.assertEqual([], host.get_remotefx_gpu_info())
+        with self.assertRaises(hypervcase.exceptions.HyperVRemoteFXException):
+            host.verify_host_remotefx_capability()
+        with self.assertRaises(hypervcase.exceptions.HyperVException):
+            self.vmutils.enable_remotefx_video_adapter('vm', 1, '1024x768')
+
+    def test_gpu_is_reported(self):
+        """oswin-surface.md 3.9: Msvm_Physical3dGraphicsProcessor."""
+        self.make_host('2016', extra=self.GPU)
+        host = self.bound.utilsfactory.get_hostutils()
+        host.verify_host_remotefx_capability()
+        self.assertEqual([('Test GPU', GIB)], [
+            (one['name'], one['total_video_ram'])
+            for one in host.get_remotefx_gpu_info()])
+
+    def test_too_many_monitors(self):
+        """Section 14: monitors by resolution."""
+        self.make_host('2016', extra=self.GPU)
+        self.create_vm()
+        self.remove(self.resources(cls='Msvm_SyntheticDisplayController'
+                                   'SettingData')[0])
+        adapter = self.template('Msvm_Synthetic3DDisplayControllerSetting'
+                                'Data')
+        adapter.MaximumMonitors, adapter.MaximumScreenResolution = 3, 4
+        self.assertEqual(32773, self.add(adapter)[2])
+
+
+@ddt.ddt
 class DiskTest(hypervcase.HyperVTestCase):
     """Disks of the host (oswin-surface.md 3.11)."""
 
