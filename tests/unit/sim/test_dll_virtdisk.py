@@ -5,7 +5,6 @@ Codes: Microsoft's pages of OpenVirtualDisk, CreateVirtualDisk etc. and
 vhd-formats.md; what os-win ignores and expects: oswin-surface.md 7.2.
 """
 
-import ctypes
 
 import ddt
 
@@ -365,47 +364,3 @@ class FieldKnowledgeTest(VirtdiskCase):
         self.quirks.vm_disk_is_loaded = True
         self.assertTrue(self.vhd.is_virtual_disk_file_attached(CHILD))
         hold.close()
-
-
-class RawCallsTest(VirtdiskCase):
-    """Calls that os-win does not make."""
-
-    def setUp(self):
-        super().setUp()
-        self.vhd.create_dynamic_vhd(BASE, MIB)
-        self.dll = self.oswin_module(
-            'os_win.utils.winapi.libs.virtdisk').lib_handle
-        self.struct = self.oswin_module('os_win.utils.winapi.libs.virtdisk')
-
-    def test_wrong_handle_is_invalid(self):
-        self.assertEqual(6, self.dll.DetachVirtualDisk(0x1234, 0, 0))
-        self.assertEqual(6, self.dll.DetachVirtualDisk(None, 0, 0))
-
-    def test_unknown_kind_of_facts_is_an_invalid_parameter(self):
-        handle = self.vhd._open(BASE)
-        info = self.struct.GET_VIRTUAL_DISK_INFO(Version=99)
-        size = ctypes.c_uint32(ctypes.sizeof(info))
-        self.assertEqual(87, self.dll.GetVirtualDiskInformation(
-            handle, ctypes.byref(size), ctypes.byref(info), None))
-        self.vhd.close(handle)
-
-    def test_small_buffers_are_insufficient(self):
-        handle = self.vhd._open(BASE)
-        info = self.struct.GET_VIRTUAL_DISK_INFO(Version=1)
-        size = ctypes.c_uint32(8)
-        self.assertEqual(122, self.dll.GetVirtualDiskInformation(
-            handle, ctypes.byref(size), ctypes.byref(info), None))
-        self.assertEqual(ctypes.sizeof(info), size.value)
-        self.vhd.close(handle)
-
-    def test_wrong_type_is_an_argument_error(self):
-        with self.assertRaises(ctypes.ArgumentError):
-            self.dll.ResizeVirtualDisk(1.5, 0, None, None)
-
-    def test_resize_through_a_reading_handle_is_denied(self):
-        handle = self.vhd._open(BASE, open_access_mask=0x80000)
-        params = self.struct.RESIZE_VIRTUAL_DISK_PARAMETERS(Version=1)
-        params.Version1.NewSize = GIB
-        self.assertEqual(5, self.dll.ResizeVirtualDisk(
-            handle, 0, ctypes.byref(params), None))
-        self.vhd.close(handle)
