@@ -174,9 +174,13 @@ class HostView:
         self._vmutils.set_vm_state(vm.vm.name,
                                    constants.HYPERV_VM_STATE_REBOOT)
 
+    def turn_off(self, vm):
+        """Pull the plug."""
+        self.request_state(vm, sim_vm.OFF)
+
     def destroy_vm(self, vm):
         """Remove a VM; its files stay."""
-        self.request_state(vm, sim_vm.OFF)
+        self.turn_off(vm)
         self._vmutils.destroy_vm(vm.vm.name)
 
     def create_vm(self, name):
