@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Coverage-guided fuzzing of the image inspector; see tools/fuzz-images."""
