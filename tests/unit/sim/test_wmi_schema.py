@@ -23,7 +23,10 @@ class SchemaTest(unittest.TestCase):
               ('Msvm_VirtualSystemUpgradeSettingData', '2022', False),
               ('Msvm_VirtualSystemUpgradeSettingData', '2025', True),
               ('Msvm_PciExpressSettingData', '2012R2', False),
-              ('Msvm_PciExpressSettingData', '2016', True))
+              ('Msvm_PciExpressSettingData', '2016', True),
+              # Dated 2016 by the documentation; os-win's code for
+              # 2012 R2 uses it.
+              ('Msvm_SyntheticDisplayControllerSettingData', '2012R2', True))
     @ddt.unpack
     def test_class_is_there_from_its_version_on(self, cls, windows, there):
         self.assertEqual(there, find(windows, cls) is not None)
