@@ -7,6 +7,7 @@ image (``locks.image``).
 """
 
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 import contextlib
 import json
@@ -51,13 +52,16 @@ class Images:
     :param paths: the host's files.
     :param qemu_img_cmd: program that converts images.
     :param convert_timeout_s: longest conversion, seconds.
+    :param vmdk_types: the VMDK subtypes that the operator allows.
     """
 
     def __init__(self, paths: paths.Paths, qemu_img_cmd: str,
-                 convert_timeout_s: int) -> None:
+                 convert_timeout_s: int,
+                 vmdk_types: Collection[str]) -> None:
         self._paths = paths
         self._qemu_img = qemu_img_cmd
         self._convert_timeout_s = convert_timeout_s
+        self._vmdk_types = vmdk_types
 
     def fetch(self, context: Any, image_id: str, target_stem: str, *,
               trusted_certs: Any = None,
@@ -164,6 +168,11 @@ class Images:
         specific = (found.get('format-specific') or {}).get('data') or {}
         if found.get('backing-filename') or specific.get('data-file'):
             raise _unacceptable(image_id, 'it refers to another file')
+        vmdk_type = specific.get('create-type')
+        if info.fmt == 'vmdk' and vmdk_type not in self._vmdk_types:
+            raise _unacceptable(
+                image_id, f'VMDK images of the type {vmdk_type} are not '
+                'allowed here ([compute] vmdk_allowed_types)')
         self._same_size(image_id, info, found['virtual-size'])
 
     def _same_size(self, image_id: str, info: inspect.ImageInfo,

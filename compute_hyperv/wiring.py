@@ -136,7 +136,8 @@ def build(virtapi: Any) -> Ops:
     image_cache = imagecache.ImageCache(
         paths=host_paths, locks=host_locks, disks=disks,
         images=images.Images(host_paths, CONF.hyperv.qemu_img_cmd,
-                             CONF.hyperv.qemu_img_timeout),
+                             CONF.hyperv.qemu_img_timeout,
+                             CONF.compute.vmdk_allowed_types),
         use_cow=CONF.use_cow_images, ages=imagecache.Ages(
             original_s=(CONF.image_cache
                         .remove_unused_original_minimum_age_seconds),

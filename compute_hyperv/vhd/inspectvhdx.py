@@ -25,6 +25,9 @@ _PAYLOAD_STATES = frozenset((
     vhdxformat.NOT_PRESENT, vhdxformat.UNDEFINED, vhdxformat.ZERO,
     vhdxformat.UNMAPPED, vhdxformat.FULL))
 
+_ITEM_FLAGS = (vhdxformat.ITEM_IS_USER | vhdxformat.ITEM_IS_DISK
+               | vhdxformat.ITEM_IS_REQUIRED)
+
 Span = tuple[int, int]          # offset, length
 
 
@@ -135,6 +138,8 @@ def _check_metadata(source: Source, region: Region) -> _Parameters:
         require(item.guid in known
                 or not item.flags & vhdxformat.ITEM_IS_REQUIRED,
                 'metadata-unknown', 'A required metadata item is unknown')
+        require(not item.flags & ~_ITEM_FLAGS, 'reserved',
+                'Reserved flags of a metadata item are in use')
         require(item.length_bytes == known.get(item.guid, item.length_bytes)
                 and item.offset >= vhdxformat.METADATA_TABLE_BYTES,
                 'metadata-item',

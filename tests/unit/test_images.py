@@ -88,7 +88,8 @@ class ImagesCase(hostcase.HostTestCase):
         return folder
 
     def images(self, qemu_img='qemu-img', timeout_s=60):
-        return images.Images(self.paths, qemu_img, timeout_s)
+        return images.Images(self.paths, qemu_img, timeout_s,
+                             ('streamOptimized',))
 
     def program(self, text):
         """A shell script; its path."""
@@ -239,6 +240,16 @@ class ConvertTest(ImagesCase):
             program='[ $1 = info ] && exec qemu-img "$@"\n'
                     'for last; do :; done\n'
                     'exec qemu-img create -q -f vhdx "$last" 1M')
+
+    def test_vmdk_type_must_be_allowed_by_the_operator(self):
+        path = os.path.join(self.local('images'), 'd.vmdk')
+        subprocess.run(('qemu-img', 'create', '-q', '-f', 'vmdk', path,
+                        '16M'), check=True)
+        image_id = self.glance.add(path, 'vmdk')
+        self.assert_refuses(
+            exception.ImageUnacceptable, 'monolithicSparse',
+            'vmdk_allowed_types',
+            call=lambda: self.images().fetch(None, image_id, STEM))
 
     def test_qemu_img_never_guesses_a_format(self):
         self.qcow2()
