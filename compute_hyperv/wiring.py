@@ -120,6 +120,19 @@ def _config_drive(host_paths: paths.Paths) -> configdrive.ConfigDrive:
         inject_password=CONF.hyperv.config_drive_inject_password)
 
 
+def _image_cache(host_paths: paths.Paths, host_locks: locks.Locks,
+                 disks: diskops.DiskOps) -> imagecache.ImageCache:
+    cache = CONF.image_cache
+    return imagecache.ImageCache(
+        paths=host_paths, locks=host_locks, disks=disks,
+        images=images.Images(host_paths, CONF.hyperv.qemu_img_cmd,
+                             CONF.hyperv.qemu_img_timeout,
+                             CONF.compute.vmdk_allowed_types),
+        use_cow=CONF.use_cow_images, ages=imagecache.Ages(
+            original_s=cache.remove_unused_original_minimum_age_seconds,
+            resized_s=cache.remove_unused_resized_minimum_age_seconds))
+
+
 def build(virtapi: Any) -> Ops:
     """Build the driver's parts over the host that this process is for."""
     win = oswin.connect()
@@ -133,16 +146,7 @@ def build(virtapi: Any) -> Ops:
         win, enabled=CONF.hyperv.enable_instance_metrics_collection,
         cpu_mhz=host.cpu_mhz)
     disks = diskops.DiskOps(win, host_paths)
-    image_cache = imagecache.ImageCache(
-        paths=host_paths, locks=host_locks, disks=disks,
-        images=images.Images(host_paths, CONF.hyperv.qemu_img_cmd,
-                             CONF.hyperv.qemu_img_timeout,
-                             CONF.compute.vmdk_allowed_types),
-        use_cow=CONF.use_cow_images, ages=imagecache.Ages(
-            original_s=(CONF.image_cache
-                        .remove_unused_original_minimum_age_seconds),
-            resized_s=(CONF.image_cache
-                       .remove_unused_resized_minimum_age_seconds)))
+    image_cache = _image_cache(host_paths, host_locks, disks)
     power = powerops.PowerOps(
         win=win, vifs=vifs, console=console, metrics=metrics,
         soft_reboot_s=CONF.hyperv.wait_soft_reboot_seconds,
