@@ -8,7 +8,6 @@ NotImplementedError, as Nova expects.
 from typing import Any
 
 from nova.virt import driver
-from nova.virt import hardware
 from oslo_log import log as logging
 
 from compute_hyperv import errors
@@ -71,12 +70,12 @@ class HyperVDriver(driver.ComputeDriver):
 
     # -- service ----------------------------------------------------------
 
-    def init_host(self, host: str) -> None:
+    def init_host(self, host):
         self._win.check_access()
         self._ops.recovery.run()
         self._ops.events.start(self.emit_event)
 
-    def cleanup_host(self, host: str) -> None:
+    def cleanup_host(self, host):
         self._ops.events.stop()
         self._ops.console.stop_all()
 
@@ -117,7 +116,7 @@ class HyperVDriver(driver.ComputeDriver):
     def instance_exists(self, instance):
         return self._ops.vms.exists(instance)
 
-    def get_info(self, instance, use_cache=True) -> hardware.InstanceInfo:
+    def get_info(self, instance, use_cache=True):
         return self._ops.vms.info(instance)
 
     def get_instance_diagnostics(self, instance):

@@ -107,7 +107,7 @@ class VMOps:
             self._make_disks(instance, plan, network_info, injected_files,
                              admin_password, undo)
             progress.step('machine')
-            self._define(plan, layout, undo)
+            self._define(instance, plan, layout, undo)
             progress.step('ports')
             with self._vifs.plugged(instance, network_info, plan.nics, undo):
                 self._set_boot_order(plan)
@@ -144,19 +144,23 @@ class VMOps:
                     admin_password: Any, undo: operation.Rollback) -> None:
         self._disks.create(plan.disks, undo)
         if plan.config_drive is not None:
-            self._config_drive.create(
-                instance, plan.config_drive, network_info, injected_files,
-                admin_password, undo)
+            metadata_files = self._config_drive.metadata(
+                instance, network_info, injected_files, admin_password)
+            self._config_drive.create(plan.config_drive, metadata_files,
+                                      undo)
 
-    def _define(self, plan: model.InstancePlan, layout: model.InstanceLayout,
+    def _define(self, instance: Any, plan: model.InstancePlan,
+                layout: model.InstanceLayout,
                 undo: operation.Rollback) -> None:
         machine = plan.machine
         # Registered first: the job may fail after the VM exists. The name is
         # this operation's own since _refuse_existing().
         undo.on_failure(self._remove_vm, plan.vm_name, plan.uuid)
+        # Programs read the first note, administrators the second.
         self._win.vm.create_vm(
             plan.vm_name, machine.numa is not None, int(machine.generation),
-            layout.instance_dir, notes=[plan.uuid])
+            layout.instance_dir,
+            notes=[plan.uuid, instance.display_name or ''])
         self.configure(plan.vm_name, machine)
         self._win.vm.create_scsi_controller(plan.vm_name)
         for disk in plan.disks:

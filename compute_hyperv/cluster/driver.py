@@ -13,7 +13,7 @@ class HyperVClusterDriver(driver.HyperVDriver):
     cluster node without failover.
     """
 
-    def init_host(self, host: str) -> None:
+    def init_host(self, host):
         self._win.check_clustered()
         raise errors.ClusterOperationFailed(
             reason='this release cannot run instances as cluster roles; '

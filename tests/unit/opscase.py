@@ -60,7 +60,7 @@ class OpsTestCase(hostcase.HostTestCase):
         layout = self.paths.layout(instance.name)
         self.paths.make_dir(layout.instance_dir)
         with self.undo() as undo:
-            self.ops.vms._define(plan, layout, undo)
+            self.ops.vms._define(instance, plan, layout, undo)
         return self.vm(instance)
 
     def vm(self, instance=None):

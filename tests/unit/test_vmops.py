@@ -52,7 +52,8 @@ class DefineTest(VMCase):
         """L006: chassis asset tag; B14: Nova's uuid in the notes."""
         settings = self.define().settings
         self.assertEqual('OpenStack Nova', settings['ChassisAssetTag'])
-        self.assertEqual([self.instance.uuid], list(settings['Notes']))
+        self.assertEqual([self.instance.uuid, self.instance.display_name],
+                         list(settings['Notes']))
 
     @ddt.data('*.DefineSystem', '*.ModifySystemSettings',
               '*.ModifyResourceSettings', '*.AddResourceSettings')
