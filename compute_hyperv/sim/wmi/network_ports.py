@@ -200,7 +200,8 @@ def _disconnect(vm: Vm, record: engine.Record) -> None:
             store.delete(port)
 
 
-def _reconnect(vm: Vm, record: engine.Record) -> None:
+def _reconnect(vm: Vm, record: engine.Record,
+               changes: tree.Props) -> None:
     _disconnect(vm, record)
     if vm.worker is not None:
         _connect(vm, vm.worker, record)

@@ -79,9 +79,10 @@ def _close_serial(worker: workers.Worker, record: engine.Record) -> None:
         pipe.close()
 
 
-def _serial_changed(vm: Vm, record: engine.Record) -> None:
+def _serial_changed(vm: Vm, record: engine.Record,
+                    changes: tree.Props) -> None:
     worker = vm.worker
-    if worker is not None:
+    if worker is not None and 'Connection' in changes:
         _close_serial(worker, record)
         _open_serial(vm, worker, record)
 

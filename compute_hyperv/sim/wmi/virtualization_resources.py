@@ -143,7 +143,7 @@ def _modify(vm: Vm, record: engine.Record, changes: tree.Props) -> None:
     before = {name: record[name] for name in changes}
     vm.host.v2.update(record, **changes)
     try:
-        kind_of(record).modified(vm, record)
+        kind_of(record).modified(vm, record, changes)
     except Exception:
         vm.host.v2.update(record, **before)
         raise
@@ -201,7 +201,8 @@ def _processor(vm: Vm, record: engine.Record, changes: tree.Props
     return changes
 
 
-def _memory_changed(vm: Vm, record: engine.Record) -> None:
+def _memory_changed(vm: Vm, record: engine.Record,
+                    changes: tree.Props) -> None:
     """Memory of a running VM follows (hot add and remove)."""
     worker = vm.worker
     if worker is None or record['DynamicMemoryEnabled']:

@@ -294,9 +294,16 @@ def close_medium(vm: Vm, record: engine.Record) -> None:
         held.close()
 
 
-def _reopen_medium(vm: Vm, record: engine.Record) -> None:
-    close_medium(vm, record)
+def _swap_medium(vm: Vm, record: engine.Record, changes: tree.Props
+                 ) -> None:
+    """Open the new file of a running VM before the old one is let go."""
+    worker = vm.worker
+    if worker is None or 'HostResource' not in changes:
+        return
+    old = worker.files.get(record['InstanceID'])
     open_medium(vm, record)
+    if old is not None:
+        old.close()
 
 
 def _drive_removed(vm: Vm, record: engine.Record) -> None:
@@ -317,7 +324,7 @@ _DRIVE = tree.Kind(check_add=_add_drive, added=_drive_added,
                    check_modify=_modify_drive, check_remove=_remove_drive,
                    removed=_drive_removed, storage=True)
 _MEDIUM = tree.Kind(check_add=_add_medium, added=open_medium,
-                    check_modify=_modify_medium, modified=_reopen_medium,
+                    check_modify=_modify_medium, modified=_swap_medium,
                     check_remove=_remove_medium, removed=close_medium,
                     storage=True)
 _FIXED = tree.Kind()

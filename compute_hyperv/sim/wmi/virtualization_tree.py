@@ -37,6 +37,10 @@ def _nothing(_vm: Vm, _record: engine.Record) -> None:
     """A kind without that step."""
 
 
+def _no_change(_vm: Vm, _record: engine.Record, _changes: Props) -> None:
+    """A kind whose running devices do not care."""
+
+
 def _as_it_is(_vm: Vm, _record: engine.Record, changes: Props) -> Props:
     return changes
 
@@ -54,7 +58,8 @@ class Kind:
     added: Callable[[Vm, engine.Record], None] = _nothing
     #: (vm, record, changes) -> changes as they are stored
     check_modify: Callable[[Vm, engine.Record, Props], Props] = _as_it_is
-    modified: Callable[[Vm, engine.Record], None] = _nothing
+    #: After the record was changed; what it raises takes that back.
+    modified: Callable[[Vm, engine.Record, Props], None] = _no_change
     check_remove: Callable[[Vm, engine.Record], None] | None = None
     removed: Callable[[Vm, engine.Record], None] = _nothing
     #: Changes of a running VM are the work of a job (section 3).

@@ -90,6 +90,21 @@ class JobTest(hypervcase.HyperVTestCase):
         self.assertIn('No luck today.', errors[0])
         self.assert_job_failed(path, 'No luck today.')
 
+    def test_first_error_alone(self):
+        """Section 3: GetError gives one error, or none."""
+        path = self._start()
+        self.fabric.clock.advance(60)
+        self.assertEqual((None, 0), self.job(path).GetError())
+        self.host.jobs.fail_next(jobs.POWER_OFF, 'Stuck.')
+        job, _code = self.system().RequestStateChange(3)
+        self.fabric.clock.advance(60)
+        self.assertIn('Stuck.', self.job(job).GetError()[0])
+
+    def test_other_requests_are_not_supported(self):
+        """Section 3: code 1."""
+        self.assertEqual((1,), self.job(
+            self._start()).RequestStateChange(3))
+
     def test_running_jobs_are_no_clean_host(self):
         """simulator.md 8: assert_clean."""
         self._start()

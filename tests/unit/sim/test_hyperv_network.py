@@ -62,6 +62,19 @@ class SwitchTest(NetworkTestCase):
             {(one['name'], one['enabled_state'], one['extension_type'])
              for one in self.net.get_vswitch_extensions('external')})
 
+    def test_usage_of_virtual_functions(self):
+        """oswin-surface.md 3.9: IovVfUsage of running VMs' ports."""
+        host = self.bound.utilsfactory.get_hostutils()
+        self.create_vm()
+        self.add_nic()
+        self.connect(switch='fast')
+        self.net.set_vswitch_port_offload('nic', sriov_enabled=True)
+        seen = []
+        for bring in (lambda: None, self.start, self.turn_off):
+            bring()
+            seen.append(host.get_nic_sriov_vfs()[0]['used_vfs'])
+        self.assertEqual([0, 1, 0], seen)
+
     def test_identities_are_the_same_every_time(self):
         """A host made twice has the same switches: references persist."""
         before = self.net.get_vswitch_id('fast')
@@ -143,6 +156,17 @@ class AdapterTest(NetworkTestCase):
         self.turn_off()
         self.start()
         self.assertEqual(drawn, self.net.get_vnic_mac_address('nic'))
+
+    @ddt.data(('off', 0, '02155D0000FF'), ('running', 5, '02155D000001'))
+    @ddt.unpack
+    def test_address_changes_only_when_off(self, state, code, address):
+        """Section 4: the adapter's settings are O."""
+        self.create_vm()
+        nic = self.add_nic()
+        self.bring_to(state)
+        self.assertEqual(code, self.modify(
+            nic, Address='02:15:5d:00:00:ff')[2])
+        self.assertEqual(address, self.net.get_vnic_mac_address('nic'))
 
     def test_equal_static_addresses_are_allowed(self):
         """Section 16 [F]: duplicates are allowed."""

@@ -201,6 +201,28 @@ class HostPowerTest(hypervcase.HyperVTestCase):
         self.assertEqual([2, 3, 2], [self.state(name) for name in (
             'was-on', 'was-off', 'always')])
 
+    def test_shutdown_turns_the_host_off(self):
+        """oswin-surface.md 3.9: Win32Shutdown(12)."""
+        self.create_vm(AutomaticShutdownAction=2)
+        self.start()
+        self.bound.utilsfactory.get_hostutils().host_power_action(
+            'shutdown')
+        self.assertFalse(self.host.powered)
+        with self.assertRaises(hypervcase.exceptions.x_wmi):
+            self.vmutils.list_instances()
+        self.host.power_on()
+        self.assertEqual(3, self.state())
+
+    def test_other_ways_to_restart(self):
+        """Microsoft: Win32_OperatingSystem.Reboot, Shutdown, log off."""
+        conn = self.bound.utilsfactory.get_hostutils()._conn_cimv2
+        system = conn.Win32_OperatingSystem()[0]
+        self.assertEqual((0,), system.Win32Shutdown(0))
+        self.assertEqual((0,), system.Reboot())
+        self.assertTrue(self.host.powered)
+        self.assertEqual((0,), system.Shutdown())
+        self.assertFalse(self.host.powered)
+
     def test_power_cut_turns_running_machines_off(self):
         """Section 2: states after the host lost power."""
         self.create_vm()

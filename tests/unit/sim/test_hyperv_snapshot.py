@@ -165,6 +165,16 @@ class CreateTest(SnapshotTestCase):
             AffectedSystem=self.system().path_(), SnapshotType=2)[0]
         self.assert_job_failed(job, 'shared disk')
 
+    def test_physical_disks_are_refused(self):
+        """Section 8: not possible with pass-through disks."""
+        number = self.add_host_disk()
+        self.vmutils.attach_volume_to_controller(
+            'vm', self.vmutils.get_vm_scsi_controller('vm'), 5,
+            self.vmutils.get_mounted_disk_by_drive_number(number))
+        job = self.snapshot_service.CreateSnapshot(
+            AffectedSystem=self.system().path_(), SnapshotType=2)[0]
+        self.assert_job_failed(job, 'physical disk')
+
     def test_failure_leaves_nothing(self):
         """20.3 for checkpoints: the disk is gone when the job runs."""
         self.files.remove(self.disk)

@@ -285,6 +285,76 @@ class MediumTest(StorageTestCase):
             self.files.remove(second)
 
 
+class ModifyAndRemoveTest(StorageTestCase):
+    """Requests that cannot be carried out."""
+
+    def test_medium_of_a_running_vm_that_is_in_use(self):
+        """20.7: a failed modification changes nothing."""
+        first = self.attach_disk()
+        self.create_vm('other')
+        taken = self.make_disk('C:\\VMs\\other\\taken.vhdx')
+        self.attach_disk(taken, 'other')
+        self.start('other')
+        self.start()
+        before = self.everything()
+        job, _paths, code = self.modify(
+            self.resources(cls=SASD)[0], HostResource=[taken])
+        self.assertEqual(STARTED, code)
+        self.assert_job_failed(job, '0x80070020')
+        self.assert_unchanged(before)
+        with self.assertRaises(OSError):
+            self.files.remove(first)
+
+    def test_resource_that_is_gone(self):
+        """Section 3: invalid parameter."""
+        self.attach_disk()
+        medium = self.resources(cls=SASD)[0]
+        self.remove(medium)
+        self.assertEqual(INVALID_PARAMETER,
+                         self.modify(medium, IOPSLimit=10)[2])
+
+    def test_built_in_devices_stay(self):
+        """Section 4: the default devices belong to the VM."""
+        port = self.resources(cls='Msvm_SerialPortSettingData')[0]
+        self.assertEqual(INVALID_PARAMETER, self.remove(port)[1])
+
+    def test_subtype_is_fixed(self):
+        drive = self.job(self.add_drive(self.controller, 0)[1][0])
+        self.assertEqual(INVALID_PARAMETER, self.modify(
+            drive, ResourceSubType=HV + DVD)[2])
+
+    def test_moving_a_drive_is_not_simulated(self):
+        """simulator.md 11: said, not pretended."""
+        drive = self.job(self.add_drive(self.controller, 0)[1][0])
+        with self.assertRaises(hypervcase.errors.NotSimulated):
+            self.modify(drive, AddressOnParent='7')
+
+    def test_drives_need_a_controller(self):
+        """Section 6: Parent = controller path."""
+        self.assertEqual(INVALID_PARAMETER, self.add_drive(
+            self.resources(subtype='Serial Controller')[0].path_(), 0)[2])
+
+    def test_physical_dvd_on_generation_2(self):
+        """Section 6: DVD on gen 2 only ISO files."""
+        self.assertEqual(INVALID_PARAMETER, self.add_drive(
+            self.controller, 0, subtype='Physical DVD Drive')[2])
+
+    def test_file_of_an_unknown_kind(self):
+        """Section 6: a hard disk is a VHD or VHDX."""
+        drive = self.add_drive(self.controller, 0)[1][0]
+        with self.files.open('C:\\VMs\\vm\\disk.raw', 'wb') as stream:
+            stream.write(b'0' * 512)
+        job = self.add_medium(drive, 'C:\\VMs\\vm\\disk.raw')[0]
+        self.assert_job_failed(job, 'unsupported format')
+
+    def test_medium_without_a_file(self):
+        """Section 6: HostResource[0] = file."""
+        drive = self.add_drive(self.controller, 0)[1][0]
+        medium = self.template(SASD, 'Virtual Hard Disk')
+        medium.Parent = drive
+        self.assertEqual(INVALID_PARAMETER, self.add(medium)[2])
+
+
 @ddt.ddt
 class OpenFilesTest(StorageTestCase):
     """Files of running VMs are in use."""

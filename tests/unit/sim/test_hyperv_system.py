@@ -123,6 +123,43 @@ class DefineSystemTest(hypervcase.HyperVTestCase):
             settings.GetText_(1)), ReferenceConfiguration=None)
         self.assertTrue(self.settings('bare').SecureBootEnabled)
 
+    def _define(self, resources=(), **settings):
+        given = self.wmi.Msvm_VirtualSystemSettingData.new()
+        for name, value in dict({'ElementName': 'new'}, **settings).items():
+            setattr(given, name, value)
+        return self.service.DefineSystem(
+            ResourceSettings=[one.GetText_(1) for one in resources],
+            ReferenceConfiguration=None, SystemSettings=given.GetText_(1))
+
+    def test_resources_of_the_call_are_added(self):
+        """Section 4: serialized VSSD + RASDs."""
+        controller = self.template(RASD, 'Synthetic SCSI Controller')
+        self.assertEqual(0, self._define([controller] * 2)[2])
+        self.assertEqual(2, len(self.resources(
+            'new', subtype='Synthetic SCSI Controller')))
+
+    def test_bad_resource_refuses_the_definition(self):
+        """20.3: nothing is left behind."""
+        before = self.everything()
+        controller = self.template(RASD, 'Synthetic SCSI Controller')
+        self.assertEqual(INVALID_PARAMETER,
+                         self._define([controller] * 5)[2])
+        self.assert_unchanged(before)
+
+    def test_root_that_cannot_be_written(self):
+        """Section 3: what needs host work surfaces as a failed job."""
+        before = self.everything()
+        job, _system, code = self._define(ConfigurationDataRoot='Q:\\x')
+        self.assertEqual(STARTED, code)
+        self.assert_job_failed(job, '0x80070003')
+        self.assert_unchanged(before)
+
+    def test_settings_may_be_missing(self):
+        """Section 4: unspecified properties take defaults."""
+        self.service.DefineSystem(ResourceSettings=[], SystemSettings=None,
+                                  ReferenceConfiguration=None)
+        self.assertEqual(1, self.record('New Virtual Machine').generation)
+
     @ddt.data({'VirtualSystemSubType': HV + 'SubType:3'},
               {'Version': '4.0'}, {'AutomaticStartupAction': 1},
               {'VirtualSystemSubType': HV + 'SubType:1',
@@ -269,6 +306,33 @@ class ModifySystemSettingsTest(hypervcase.HyperVTestCase):
             'C:\\moved\\Virtual Machines'))
         self.assertEqual([], self.files.list_dir(
             'C:\\VMs\\vm\\Virtual Machines'))
+
+
+class ServiceSettingsTest(hypervcase.HyperVTestCase):
+    """Settings of the whole host."""
+
+    def test_numa_spanning(self):
+        """Section 5: NumaSpanningEnabled."""
+        cls = 'Msvm_VirtualSystemManagementServiceSettingData'
+        settings = getattr(self.wmi, cls)()[0]
+        settings.NumaSpanningEnabled = False
+        self.assertEqual(0, self.service.ModifyServiceSettings(
+            SettingData=settings.GetText_(1))[1])
+        self.assertFalse(self.host.v2.find(cls)[0]['NumaSpanningEnabled'])
+
+    def test_something_else(self):
+        self.create_vm()
+        self.assertEqual(INVALID_PARAMETER,
+                         self.service.ModifyServiceSettings(
+                             SettingData=self.settings().GetText_(1))[1])
+
+    def test_snapshot_root_is_fixed_by_checkpoints(self):
+        """Section 4 [F]: not when snapshots exist."""
+        self.create_vm()
+        self.assertEqual(0, self.modify_settings(SnapshotDataRoot='C:\\a'))
+        self.vmutils.take_vm_snapshot('vm')
+        self.assertEqual(INVALID_PARAMETER,
+                         self.modify_settings(SnapshotDataRoot='C:\\b'))
 
 
 #: Properties of the processor: value and rule (section 4 and 5).
