@@ -189,14 +189,11 @@ def _serial(is_2016: bool) -> list[Device]:
 
 
 def _common(is_2016: bool) -> list[Device]:
-    display = (Device('Msvm_SyntheticDisplayControllerSettingData',
-                      DISPLAY_GUID, SYNTHETIC_DISPLAY, 24,
-                      'Display Controller', _DISPLAY) if is_2016 else
-               Device(RASD, DISPLAY_GUID, SYNTHETIC_DISPLAY, 24,
-                      'Display Controller', _COUNT))
     return _serial(is_2016) + [
         Device(RASD, MOUSE_GUID, SYNTHETIC_MOUSE, 13, 'Mouse', _COUNT),
-        display]
+        Device('Msvm_SyntheticDisplayControllerSettingData', DISPLAY_GUID,
+               SYNTHETIC_DISPLAY, 24, 'Display Controller', _DISPLAY),
+    ]
 
 
 def _generation_1() -> list[Device]:

@@ -254,12 +254,12 @@ class RemoteFxTest(hypervcase.HyperVTestCase):
 
     GPU = {'gpus': [{'name': 'Test GPU', 'memory_bytes': GIB}]}
 
-    @ddt.data(('2016', 1, True), ('2016', 2, True), ('2019', 1, False),
-              ('2022', 2, False))
+    @ddt.data(('2012R2', 1, True), ('2012R2', 2, False), ('2016', 1, True),
+              ('2016', 2, True), ('2019', 1, False), ('2022', 2, False))
     @ddt.unpack
     def test_which_windows_and_generation(self, windows, generation,
                                           possible):
-        """Section 14: 2016 both; removed later."""
+        """Section 14: 2012 R2 gen 1; 2016 both; removed later."""
         self.make_host(windows, extra=self.GPU)
         self.create_vm(generation=generation)
         kinds = ('Synthetic 3D Display Controller',
