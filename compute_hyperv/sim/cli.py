@@ -41,7 +41,7 @@ FABRIC.yaml:
       numa_nodes: 1
       volumes: {C: 200}    # GiB
       switches: [external]
-      features: []         # clustering, dns, shielding
+      features: []         # clustering, dns, shielding, iscsi-target
   shares:                  # optional: a file server's, in GiB
     '\\\\SRV\\vms': 100
 """

@@ -28,6 +28,8 @@ V2 = 'root/virtualization/v2'
 _NEWEST_BUILD = 26100
 _NAMESPACE_OF = {'clustering': 'root/mscluster', 'dns': 'root/microsoftdns',
                  'shielding': 'root/msps'}
+_CLASSES_OF = {'iscsi-target': 'wt_'}
+_FEATURES = frozenset(_NAMESPACE_OF) | frozenset(_CLASSES_OF)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +64,8 @@ class HostSpec:
     :ivar volumes: drive letter -> size in GiB.
     :ivar switches: names, or SwitchSpec.
     :ivar features: what else is installed: 'clustering', 'dns' (server),
-        'shielding' (tools for shielded machines).  Without it the
-        namespace does not exist.
+        'shielding' (tools for shielded machines), 'iscsi-target'.
+        Without it the namespace or classes do not exist.
     :ivar extra: further facts for providers, by name.
     """
 
@@ -100,8 +102,8 @@ class HostSpec:
                 SwitchSpec(**one) for one in facts['switches'])
         facts['windows'] = str(facts.get('windows', '2022'))
         facts['features'] = tuple(facts.get('features', ()))
-        if not set(facts['features']) <= set(_NAMESPACE_OF):
-            raise ValueError(f'host: features are {sorted(_NAMESPACE_OF)}')
+        if not set(facts['features']) <= _FEATURES:
+            raise ValueError(f'host: features are {sorted(_FEATURES)}')
         return cls(**facts)
 
 
@@ -134,10 +136,12 @@ class Host:
         self._watches_at_mark = 0
         self.released: typing.List[int] = []
         every = schema.namespaces(_NEWEST_BUILD)
+        prefixes = tuple(prefix for feature, prefix in _CLASSES_OF.items()
+                         if feature not in spec.features)
         absent = [low for feature, low in _NAMESPACE_OF.items()
                   if feature not in spec.features]
         self.stores: typing.Dict[str, engine.Store] = {
-            low: engine.Store(self, classes, every[low])
+            low: engine.Store(self, classes, every[low], prefixes)
             for low, classes in schema.namespaces(
                 self.profile.build).items()
             if low not in absent}

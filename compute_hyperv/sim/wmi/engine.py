@@ -44,16 +44,21 @@ Props = typing.Dict[str, typing.Any]
 class Store:
     """One namespace of one host.
 
+    :param absent: lower-case beginnings of the names of classes that come
+        with a feature which is not installed.
+
     Every method may be called from any thread; the fabric's lock is taken
     where more than one thing changes.
     """
 
     def __init__(self, host: 'host_module.Host', classes: Namespace,
-                 every: Namespace) -> None:
+                 every: Namespace,
+                 absent: typing.Tuple[str, ...] = ()) -> None:
         self.host = host
         self.namespace = classes.name
         self.low = classes.name.lower()
         self.classes = classes
+        self._absent = absent
         self._every = every     # classes of all versions of Windows
         self._lock = host.fabric.lock
         self._serials = itertools.count(1)
@@ -75,7 +80,7 @@ class Store:
         :raises x_wmi: invalid class.
         """
         found = self.classes.find(name)
-        if found is None:
+        if found is None or found.low.startswith(self._absent):
             fail(errors.WBEM_E_INVALID_CLASS, f'Invalid class {name}')
         return found
 

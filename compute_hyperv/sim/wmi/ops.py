@@ -241,8 +241,8 @@ def invoke(host: 'host_module.Host', on: str, ns: str, cls: str,
     store = _store(host, on, ns)
     found = store.cls(cls)
     declared = found.method(method)
-    if declared is None:
-        fail(errors.WBEM_E_NOT_FOUND, f'{cls} has no method {method}')
+    if declared is None or (path is None and not declared.static):
+        fail(errors.WBEM_E_INVALID_METHOD, f'Invalid method {cls}.{method}')
     handler = registry.find_method(store.low, found, declared.name)
     if handler is None:
         raise NotSimulated(f'{store.namespace}:{cls}.{declared.name}')

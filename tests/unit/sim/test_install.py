@@ -39,6 +39,7 @@ class Workload:
         self.vhd = factory.get_vhdutils()
         self.path = factory.get_pathutils()
         self.host = factory.get_hostutils()
+        self.path.check_create_dir('C:\\i')
 
     def spawn(self, name):
         folder = f'C:\\i\\{name}'
@@ -102,8 +103,8 @@ class HostsTest(simcase.SimTestCase):
             self.assertIs(oswin_loader.bind(), oswin_loader.bind())
 
     def test_three_hosts_at_once_from_pool_threads(self):
-        self.fabric.mark()
         workloads = {name: self.workload(name) for name in self.fabric.hosts}
+        self.fabric.mark()
         with futures.ThreadPoolExecutor(6) as pool:
             work = [(name, number, pool.submit(
                 workload.spawn, f'{name}-{number}'))

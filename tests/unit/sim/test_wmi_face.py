@@ -82,6 +82,11 @@ class ClassTest(simcase.FaceTestCase):
         self.assert_hresult(errors.WBEM_E_INVALID_CLASS,
                             lambda: conn.Msvm_Nothing)
 
+    def test_class_of_a_feature_that_is_not_installed(self):
+        conn = self.connect('root/wmi')
+        self.assert_hresult(errors.WBEM_E_INVALID_CLASS,
+                            lambda: conn.WT_Host)
+
     @ddt.data({'EnabledState': 3}, {'EnabledState': '3'},
               {'elementname': 'A'}, {'EnabledState': 3, 'ElementName': 'a'})
     def test_values_are_quoted_and_coerced(self, where):

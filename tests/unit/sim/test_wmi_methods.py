@@ -14,7 +14,8 @@ V2 = 'root/virtualization/v2'
 class MethodTest(simcase.FaceTestCase):
     """Section 2.6."""
 
-    HOSTS = ({'name': 'HV1', 'features': ['shielding']},)
+    HOSTS = ({'name': 'HV1', 'features': [
+        'shielding', 'iscsi-target']},)
 
     def setUp(self):
         super().setUp()
@@ -59,15 +60,19 @@ class MethodTest(simcase.FaceTestCase):
             WTD=1, operation_options={'operation_timeout': 5})
         self.assertEqual({'WTD': 1}, self.calls[0].args)
 
-    def test_instances_go_in_and_out(self):
-        vsc = self.msps.Msps_VSC.new()
+    def test_instances_go_in(self):
         processor = 'Msps_ProvisioningFileProcessor'
-        self.answer('root/msps', processor, 'PdkVscApplicabilityCheck',
-                    Applicable=True)
+        self.answer('root/msps', processor, 'SerializeToFile')
+        getattr(self.msps, processor).SerializeToFile(
+            'C:\\f', self.msps.Msps_ProvisioningFile.new())
         self.assertEqual(
-            (True, 0), getattr(self.msps, processor).PdkVscApplicabilityCheck(
-                Vsc=vsc, Pdk=self.msps.Msps_PDK.new()))
-        self.assertEqual('Msps_VSC', self.calls[0].args['Vsc'].cls.name)
+            'Msps_ProvisioningFile',
+            self.calls[0].args['ProvisioningFile'].cls.name)
+
+    def test_method_of_instances_cannot_be_called_on_the_class(self):
+        self.assert_hresult(
+            errors.WBEM_E_INVALID_METHOD,
+            self.connect().Msvm_ComputerSystem.RequestStateChange, 2)
 
     def test_embedded_result_is_an_instance(self):
         made = self.host.stores['root/msps'].embedded(
@@ -102,9 +107,9 @@ class MethodTest(simcase.FaceTestCase):
 
     def test_what_is_not_simulated_says_so_and_is_recorded(self):
         with self.assertRaises(errors.NotSimulated):
-            self.msps.Msps_ProvisioningService.PrepareSpecializedMachine()
+            self.msps.Msps_ProvisioningService.ProvisionMachine()
         self.assertRaises(AssertionError, self.fabric.assert_clean)
-        self.assertIn('PrepareSpecializedMachine',
+        self.assertIn('ProvisionMachine',
                       self.fabric.not_simulated[0])
 
     def test_unknown_result_of_a_provider_is_an_error(self):
@@ -115,6 +120,8 @@ class MethodTest(simcase.FaceTestCase):
 
 class PutTest(simcase.FaceTestCase):
     """``put`` and ``Delete_`` reach the provider (2.4)."""
+
+    HOSTS = ({'name': 'HV1', 'features': ['iscsi-target']},)
 
     def setUp(self):
         super().setUp()
