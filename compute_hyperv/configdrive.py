@@ -49,27 +49,33 @@ class ConfigDrive:
         self._inject_password = inject_password
         self._timeout_s = timeout_s
 
-    def create(self, instance: objects.Instance, disk: model.DiskSpec,
-               network_info: Any, injected_files: Any,
-               admin_password: str | None,
-               undo: operation.Rollback) -> None:
-        """Make the drive of an instance.
+    def metadata(self, instance: objects.Instance, network_info: Any,
+                 injected_files: Any, admin_password: str | None
+                 ) -> instance_metadata.InstanceMetadata:
+        """What goes onto the drive of an instance.
 
-        :param disk: path and format; the directory exists.
         :param network_info: Nova's ``NetworkInfo``; addresses of networks
-            without DHCP, and the template of injected networks, go onto
-            the drive.
+            without DHCP, and the template of injected networks, are part
+            of it.
         :param injected_files: list of ``(path, content bytes)``.
         :param admin_password: None when nobody chose one.
-        :param undo: removes the drive when the operation fails.
-        :raises CommandFailed: a program failed; nothing is left over.
         """
         extra = {}
         if admin_password and self._inject_password:
             extra['admin_pass'] = admin_password
-        metadata = instance_metadata.InstanceMetadata(
+        return instance_metadata.InstanceMetadata(
             instance, content=injected_files, extra_md=extra,
             network_info=network_info)
+
+    def create(self, disk: model.DiskSpec,
+               metadata: instance_metadata.InstanceMetadata,
+               undo: operation.Rollback) -> None:
+        """Make a drive.
+
+        :param disk: path and format; the directory exists.
+        :param undo: removes the drive when the operation fails.
+        :raises CommandFailed: a program failed; nothing is left over.
+        """
         undo.on_failure(self._paths.remove, disk.path)
         if disk.format is model.DiskFormat.ISO:
             self._make_iso(metadata, disk.path)

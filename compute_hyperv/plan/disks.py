@@ -117,38 +117,31 @@ class DiskPlanner:
         source = model.DiskSource.IMAGE_COPY
         if self._options.use_cow_images:
             source = model.DiskSource.IMAGE_CHILD
-        return [self._root(
-            role=model.DiskRole.ROOT, source=source,
-            format=self._guess_format(), slot=self._take(bus, 'root disk'),
+        disk_format = self._guess_format()
+        return [model.DiskSpec(
+            role=model.DiskRole.ROOT, source=source, format=disk_format,
+            path=self._layout.root_path(disk_format),
+            size_bytes=self._root_bytes, slot=self._take(bus, 'root disk'),
             boot_index=0, qos=self._qos, device_name=device_name)]
 
     def _iso_disks(self, device: BlockDevice,
                    device_name: str | None) -> list[model.DiskSpec]:
         """The ISO in the DVD drive, and an empty disk to install to."""
         bus = self._root_bus(device, 'hw_cdrom_bus')
-        disks = [self._root(
+        iso, vhdx = model.DiskFormat.ISO, model.DiskFormat.VHDX
+        disks = [model.DiskSpec(
             role=model.DiskRole.ISO, source=model.DiskSource.IMAGE_COPY,
-            format=model.DiskFormat.ISO, slot=self._take(bus, 'ISO image'),
-            boot_index=0, size_bytes=0, device_name=device_name)]
+            format=iso, path=self._layout.root_path(iso), size_bytes=0,
+            slot=self._take(bus, 'ISO image'), boot_index=0,
+            device_name=device_name)]
         if self._root_bytes:
-            disks.append(self._root(
+            disks.append(model.DiskSpec(
                 role=model.DiskRole.ROOT, source=model.DiskSource.BLANK,
-                format=model.DiskFormat.VHDX,
-                slot=self._take(self._slots.boot_bus, 'root disk'),
+                format=vhdx, path=self._layout.root_path(vhdx),
+                size_bytes=self._root_bytes, slot=self._take(
+                    self._slots.boot_bus, 'root disk'),
                 boot_index=1, qos=self._qos))
         return disks
-
-    def _root(self, *, format: model.DiskFormat, role: model.DiskRole,
-              source: model.DiskSource, slot: model.Slot, boot_index: int,
-              size_bytes: int | None = None,
-              qos: model.QosSpec | None = None,
-              device_name: str | None = None) -> model.DiskSpec:
-        if size_bytes is None:
-            size_bytes = self._root_bytes
-        return model.DiskSpec(
-            role=role, source=source, format=format, slot=slot, qos=qos,
-            path=self._layout.root_path(format), size_bytes=size_bytes,
-            boot_index=boot_index, device_name=device_name)
 
     @property
     def _root_bytes(self) -> int:

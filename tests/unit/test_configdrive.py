@@ -58,10 +58,11 @@ class ConfigDriveTest(hostcase.HostTestCase):
             role=model.DiskRole.CONFIG, format=disk_format, slot=SLOT,
             path=f'{DIR}\\configdrive.{disk_format.value}', size_bytes=0,
             source=model.DiskSource.CONFIG_DRIVE)
+        drive = self.drive(**options)
+        metadata = drive.metadata(self.instance, network_model.NetworkInfo(),
+                                  [], PASSWORD)
         with self.undo() as undo:
-            self.drive(**options).create(
-                self.instance, disk, network_model.NetworkInfo(), [],
-                PASSWORD, undo)
+            drive.create(disk, metadata, undo)
         return disk.path
 
     def read(self, path, name):
