@@ -14,6 +14,7 @@ from typing import Dict
 from typing import List
 from typing import Optional
 
+from . import fabric
 from . import handles
 from . import winerror
 from . import winpath
@@ -28,6 +29,11 @@ CREATE_ALWAYS = 2
 OPEN_EXISTING = 3
 OPEN_ALWAYS = 4
 TRUNCATE_EXISTING = 5
+
+
+@fabric.check
+def _shared_volumes(whole: fabric.Fabric) -> List[str]:
+    return whole.shares.problems()
 
 
 @op('file.stat')

@@ -85,6 +85,7 @@ class Shares:
         self._shares: Dict[Tuple[str, str], Volume] = {}
         self._drives: Dict[Tuple[str, str], Volume] = {}
         self._csvs: Dict[str, Volume] = {}
+        self._baseline: Optional[Set[str]] = None
 
     def add(self, unc: str, capacity_bytes: int) -> Volume:
         """Add a share of a file server, such as ``\\\\SRV\\vms``."""
@@ -132,6 +133,22 @@ class Shares:
         folded = winpath.fold(server)
         return any(folded == name for name, _ in self._shares) or any(
             folded == name for name, _ in self._drives)
+
+    def mark(self) -> None:
+        """Take what is on shared volumes now as belonging there."""
+        self._baseline = self._files()
+
+    def problems(self) -> List[str]:
+        """Files on shared volumes that were not there at :meth:`mark`."""
+        if self._baseline is None:
+            return []
+        return ['left behind: %s' % path
+                for path in sorted(self._files() - self._baseline)]
+
+    def _files(self) -> Set[str]:
+        return {path for volume in [*self._shares.values(),
+                                    *self._csvs.values()]
+                for path in volume.listing()}
 
     def dump(self) -> Dict[str, Any]:
         """What must outlive the fabric's process, for JSON."""
@@ -181,6 +198,9 @@ class Storage:
         for letter, gib in host.spec.volumes.items():
             self._letters.append(letter.upper())
             self.shares.add_drive(host.name, letter, int(gib * GIB))
+        if 'C' in self._letters:
+            os.makedirs(os.path.join(self.drive('C').root, 'Windows',
+                                     'Temp'), exist_ok=True)
 
     # -- volumes ---------------------------------------------------------
 
@@ -302,28 +322,22 @@ class Storage:
 
     def mark(self) -> None:
         """Take what is there now as belonging to the host."""
-        self._baseline = set(self._files())
+        self._baseline = self._files()
+        self.shares.mark()
 
     def problems(self) -> List[str]:
         """Open handles, and files that were not there at :meth:`mark`."""
         found = [str(opened) for opened in self._open_here()]
         if self._baseline is not None:
-            found += ['left behind: %s' % self.windows_path(local)
-                      for local in sorted(self._files() - self._baseline)
-                      if not self._is_ignored(local)]
+            left = self._files() - self._baseline
+            found += ['left behind: %s' % path for path in sorted(left)
+                      if not any(re.search(pattern, path, re.IGNORECASE)
+                                 for pattern in self.ignored)]
         return found
-
-    def _is_ignored(self, local: str) -> bool:
-        path = self.windows_path(local) or ''
-        return any(re.search(pattern, path, re.IGNORECASE)
-                   for pattern in self.ignored)
 
     def _files(self) -> Set[str]:
-        found: Set[str] = set()
-        for letter in self._letters:
-            for folder, _, names in os.walk(self.drive(letter).root):
-                found.update(os.path.join(folder, name) for name in names)
-        return found
+        return {path for letter in self._letters
+                for path in self.drive(letter).listing()}
 
 
 def _walk(root: str, parts: Tuple[str, ...],

@@ -2,6 +2,7 @@
 """A volume of the fabric: a folder of this machine with a capacity."""
 
 import os
+from typing import Iterator
 from typing import Optional
 from typing import Tuple
 import zlib
@@ -39,6 +40,20 @@ class Volume:
         """Capacity less use, never negative."""
         return max(0, self.capacity_bytes - self.used_bytes())
 
+    def listing(self) -> Iterator[str]:
+        """Windows paths of all files, links and empty folders.
+
+        Folders end in a backslash; CSVs have their name for a root.
+        """
+        for folder, folders, names in os.walk(self.root):
+            names += [name for name in folders
+                      if os.path.islink(os.path.join(folder, name))]
+            inner = self.name + folder[len(self.root):].replace(os.sep, '\\')
+            if not folders and not names and folder != self.root:
+                yield inner + '\\'
+            for name in names:
+                yield inner + '\\' + name
+
     def changed(self) -> None:
         """Measure again when asked next."""
         self._measured = None
@@ -53,7 +68,7 @@ def _sum_sizes(folder: str) -> int:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(entry.path)
-                    else:
+                    elif not entry.is_symlink():
                         total += entry.stat(follow_symlinks=False).st_size
         except FileNotFoundError:
             continue                    # removed while we looked

@@ -338,6 +338,24 @@ class CleanTest(onehost.OneHostCase):
         self.storage.ignored = [r'\\dir\\']
         self.assert_clean()
 
+    def test_empty_folders_and_links_are_left_behind_too(self):
+        self.files.make_dirs('C:\\kept')
+        self.storage.mark()
+        self.files.make_dirs('C:\\new\\inner')
+        self.files.make_dirs('C:\\kept\\x')
+        self.files.remove_dir('C:\\kept\\x')
+        self.win.get_pathutils().create_sym_link('C:\\l', 'C:\\kept')
+        self.assertEqual(['left behind: C:\\l',
+                          'left behind: C:\\new\\inner\\'],
+                         self.storage.problems())
+
+    def test_shared_volumes_are_looked_at_once(self):
+        self.fabric.shares.add(r'\\FS\vms', GIB)
+        self.fabric.mark()
+        self.write(r'\\FS\vms\x')
+        self.assertEqual(['left behind: \\\\FS\\vms\\x'],
+                         self.fabric.problems())
+
     def test_power_cut_closes_everything(self):
         self.write('C:\\f')
         file = self.files.open('C:\\f')

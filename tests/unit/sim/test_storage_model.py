@@ -28,7 +28,7 @@ class DriveMachine(stateful.RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.mkdtemp()
         self.fabric = sim_fabric.Fabric(self.folder, hosts=[
-            {'name': 'HV1', 'volumes': {'C': 1}}])
+            {'name': 'HV1', 'volumes': {'D': 1}}])
         self.files = osmodules.Files(self.fabric.host('HV1').port)
         self.model = {(): ('', None)}
 
@@ -70,7 +70,7 @@ class DriveMachine(stateful.RuleBasedStateMachine):
 
     @staticmethod
     def path(parts):
-        return 'C:\\' + '\\'.join(parts)
+        return 'D:\\' + '\\'.join(parts)
 
     # What may happen.
 
@@ -169,7 +169,7 @@ class DriveMachine(stateful.RuleBasedStateMachine):
         assert not self.fabric.host('HV1').storage.problems()
         used = sum(len(content) for _, content in self.model.values()
                    if content is not None)
-        assert self.files.disk_usage('C:\\') == (1 << 30, (1 << 30) - used)
+        assert self.files.disk_usage('D:\\') == (1 << 30, (1 << 30) - used)
 
 
 DriveTest = DriveMachine.TestCase
