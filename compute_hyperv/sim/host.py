@@ -187,8 +187,7 @@ class Host:
             self.powered = False
             for part in (self.vms, self.vdisks, self.pipes, self.storage):
                 part.power_cut()
-        for number in list(self._watches):
-            self.drop_watch(number)
+        self.end_watches()
         if self.fabric.server is not None:
             self.fabric.server.kill_clients(self)
 
@@ -234,6 +233,11 @@ class Host:
         """Cancel all; endless loops of os-win that wait for events end."""
         for number in list(self._watches):
             self.drop_watch(number, quietly=True)
+
+    def end_watches(self) -> None:
+        """Cancel all as a restart of the WMI service does: with errors."""
+        for number in list(self._watches):
+            self.drop_watch(number)
 
     def _drop_released(self) -> None:
         while self.released:
