@@ -70,19 +70,20 @@ class Schemas:
 
     def _make(self, service: str) -> str:
         """Make the tables from nothing, of a kept copy if there is one."""
-        databases = _DATABASES.get(service, (service,))
-        copies = [self._copy_path(service, name) for name in databases]
-        kept = all(path.is_file() for path in copies)
+        copies = {name: self._copy_path(service, name)
+                  for name in _DATABASES.get(service, (service,))}
+        kept = all(path.is_file() for path in copies.values())
         if not kept:
             # Anew, because an interrupted migration does not go on.
-            for name, path in zip(databases, copies):
-                self._tables('new', name, path)
+            self._tables('new', copies)
             self._migrate_new(service)
-        for name, path in zip(databases, copies):
-            self._tables('load' if kept else 'save', name, path)
+            self._tables('save', copies)
         if service == 'nova':
-            self._tables('load', 'nova_cell0', copies[1])
+            fresh = {'nova_cell0': copies['nova']}
+            self._tables('load', {**copies, **fresh} if kept else fresh)
             self._make_cells()
+        elif kept:
+            self._tables('load', copies)
         return ', copied' if kept else ''
 
     def _migrate_new(self, service: str) -> None:
@@ -111,11 +112,11 @@ class Schemas:
                      backing.database_url(self._settings, 'nova'),
                      backing.transport_url(self._settings))
 
-    def _tables(self, action: str, database: str,
-                path: pathlib.Path) -> None:
+    def _tables(self, action: str,
+                files: dict[str, pathlib.Path]) -> None:
         self._python('tables.py', action,
-                     str(self._settings.port('mariadb')), database,
-                     str(path))
+                     str(self._settings.port('mariadb')),
+                     *(f'{name}={path}' for name, path in files.items()))
 
     def _python(self, script: str, *words: str) -> None:
         # -P: our modules' names must not shadow anybody's.

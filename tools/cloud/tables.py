@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keep the tables of a new database, and make another of them at once.
 
-``tables.py new|save|load PORT DATABASE FILE``, with the password in
+``tables.py new|save|load PORT DATABASE=FILE...``, with the password in
 ``DEMO_PASSWORD``; runs in the cloud's venv. The services' migrations replay
 years of history, most of a new cloud's time; their result for one version is
 always the same.
@@ -73,16 +73,15 @@ def load(cursor: Any, database: str, path: pathlib.Path) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Do one of the three."""
-    action, port, database, path = argv[1:5]
-    connection = connect(int(port), os.environ['DEMO_PASSWORD'])
+    """Do one of the three, for each database."""
+    actions = {'save': save, 'load': load,
+               'new': lambda cursor, database, _path: new(cursor, database)}
+    act = actions[argv[1]]
+    connection = connect(int(argv[2]), os.environ['DEMO_PASSWORD'])
     with connection, connection.cursor() as cursor:
-        if action == 'new':
-            new(cursor, database)
-        elif action == 'save':
-            save(cursor, database, pathlib.Path(path))
-        else:
-            load(cursor, database, pathlib.Path(path))
+        for pair in argv[3:]:
+            database, _, path = pair.partition('=')
+            act(cursor, database, pathlib.Path(path))
 
 
 if __name__ == '__main__':
