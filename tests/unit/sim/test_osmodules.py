@@ -3,12 +3,15 @@
 
 import ast
 import importlib.util
+import inspect
 import pathlib
 import tempfile
 
 import ddt
 
+from compute_hyperv import osfiles
 from compute_hyperv.sim import osmodules
+from tests import base
 from tests.unit.sim import onehost
 
 
@@ -190,6 +193,30 @@ class OpenTest(OsModulesCase):
         with self.open('C:\\f', 'w', encoding='utf-16-le') as file:
             file.write('é')
         self.assertEqual('é'.encode('utf-16-le'), self.read('C:\\f'))
+
+
+@ddt.ddt
+class FilesProtocolTest(base.TestCase):
+    """The simulator's Files and the operating system's are alike."""
+
+    @ddt.data(*(name for name in vars(osfiles.Files)
+                if not name.startswith('_')))
+    def test_method_takes_the_same_arguments(self, name):
+        wanted = list(inspect.signature(
+            getattr(osfiles.Files, name)).parameters)[1:]
+        for kind in (osmodules.Files, osfiles.OsFiles):
+            method = getattr(kind(None) if kind is osmodules.Files
+                             else kind(), name)
+            given = inspect.signature(method).parameters.values()
+            # Functions of `os` name their arguments otherwise, and have
+            # more of them, all optional or by keyword only.
+            needed = [one.name for one in given
+                      if one.default is one.empty
+                      and one.kind is not one.KEYWORD_ONLY]
+            self.assertLessEqual(len(needed), len(wanted))
+            if kind is osmodules.Files:
+                self.assertEqual(wanted, [one.name for one in given]
+                                 [:len(wanted)])
 
 
 class ImportsOfOsWinTest(onehost.OneHostCase):
