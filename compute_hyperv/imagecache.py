@@ -6,7 +6,7 @@ r"""The image cache: one download per image, grown copies, ageing.
     _base\<image id>.vhdx           as downloaded (or converted)
     _base\<image id>_<GiB>.vhd      grown copy: a differencing VHD cannot
                                     be resized, so each flavor size has one
-    _base\*.part                    unfinished; the maker removes it
+    _base\*.part.vhdx               unfinished; the maker removes it
 
 A file under a final name is complete and sound. The lock of the image lies
 with the cache, so hosts with one cache on shared storage share it too.
@@ -40,7 +40,7 @@ _FORMATS = (model.DiskFormat.VHDX, model.DiskFormat.VHD, model.DiskFormat.ISO)
 _ENTRY = re.compile(r'(?P<image_id>[0-9a-fA-F-]{36})(?:_(?P<gib>\d+))?'
                     r'\.(?P<fmt>vhdx|vhd|iso)')
 _PARTIAL = re.compile(r'(?P<image_id>[0-9a-fA-F-]{36})[._].*'
-                      + re.escape(images.PARTIAL_SUFFIX) + r'(\.vhd)?')
+                      + re.escape(images.PARTIAL_SUFFIX) + r'\.\w+')
 _DISK_EXTENSIONS = ('.vhd', '.vhdx', '.avhd', '.avhdx')
 #: How long ageing waits for an image that somebody works on.
 _BUSY_WAIT_S = 1.0

@@ -23,12 +23,13 @@ from oslo_log import log as logging
 from compute_hyperv import commands
 from compute_hyperv import model
 from compute_hyperv import operation
+from compute_hyperv import oswin
 from compute_hyperv import paths
 from compute_hyperv.vhd import inspect
 
 LOG = logging.getLogger(__name__)
 
-#: Files that end so are unfinished: nobody but their maker reads them.
+#: Before the extension of an unfinished file: only its maker reads it.
 PARTIAL_SUFFIX = '.part'
 
 #: Glance's disk_format -> what the cached file will be.
@@ -49,15 +50,17 @@ _INFO_TIMEOUT_S = 120
 class Images:
     """Brings images to this host.
 
-    :param paths: the host's files.
+    :param win: the host.
+    :param paths: its files.
     :param qemu_img_cmd: program that converts images.
     :param convert_timeout_s: longest conversion, seconds.
     :param vmdk_types: the VMDK subtypes that the operator allows.
     """
 
-    def __init__(self, paths: paths.Paths, qemu_img_cmd: str,
-                 convert_timeout_s: int,
+    def __init__(self, win: oswin.Win, paths: paths.Paths, *,
+                 qemu_img_cmd: str, convert_timeout_s: int,
                  vmdk_types: Collection[str]) -> None:
+        self._win = win
         self._paths = paths
         self._qemu_img = qemu_img_cmd
         self._convert_timeout_s = convert_timeout_s
@@ -112,7 +115,8 @@ class Images:
     def _partial(self, target_stem: str, fmt: str,
                  cleanup: contextlib.ExitStack) -> str:
         """A file name of this call's own; what is left of it is removed."""
-        path = f'{target_stem}.{fmt}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}'
+        # os-win tells formats by the extension.
+        path = f'{target_stem}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}.{fmt}'
         cleanup.callback(self._paths.remove, path)
         return path
 
@@ -143,14 +147,20 @@ class Images:
     def _convert(self, image_id: str, source: str, info: inspect.ImageInfo,
                  target_stem: str, cleanup: contextlib.ExitStack,
                  progress: operation.Progress) -> str:
-        """Convert to a dynamic VHDX; qemu-img never guesses a format."""
+        """Convert to a dynamic VHDX; qemu-img never guesses a format.
+
+        Windows makes the file, qemu-img fills it: files that qemu-img
+        makes on Windows are sparse ones, which Hyper-V does not attach
+        (0xC03A001A; QEMU's issue 136).
+        """
         self._second_opinion(image_id, source, info)
         target = self._partial(target_stem, 'vhdx', cleanup)
+        self._win.vhd.create_dynamic_vhd(target, _whole_sectors(info))
         progress.step('conversion')
         with self._reported(progress, target, info.virtual_size_bytes):
             commands.run(
-                self._qemu_img, 'convert', '-f', info.fmt, '-O', 'vhdx',
-                '-o', 'subformat=dynamic,block_size=33554432',
+                self._qemu_img, 'convert', '-n', '--target-is-zero',
+                '-f', info.fmt, '-O', 'vhdx',
                 self._paths.host_path(source), self._paths.host_path(target),
                 timeout_s=self._convert_timeout_s)
         self._paths.remove(source)
@@ -177,9 +187,7 @@ class Images:
 
     def _same_size(self, image_id: str, info: inspect.ImageInfo,
                    size_bytes: int) -> None:
-        # Raw data that ends within a sector is filled up with zeros.
-        ours = -(-info.virtual_size_bytes // _SECTOR_BYTES) * _SECTOR_BYTES
-        if size_bytes != ours:
+        if size_bytes != _whole_sectors(info):
             raise _unacceptable(
                 image_id, f'qemu-img sees {size_bytes} bytes where its '
                 f'{info.fmt} structures say {info.virtual_size_bytes}')
@@ -213,6 +221,14 @@ def _report(stopped: threading.Event, progress: operation.Progress,
         except OSError as exc:
             # The writer may rename the file meanwhile; it has the say.
             LOG.debug("No progress of a file: %s", exc)
+
+
+def _whole_sectors(info: inspect.ImageInfo) -> int:
+    """The size of an image's disk.
+
+    Raw data that ends within a sector is filled up with zeros.
+    """
+    return -(-info.virtual_size_bytes // _SECTOR_BYTES) * _SECTOR_BYTES
 
 
 def _unacceptable(image_id: str, reason: str) -> exception.ImageUnacceptable:

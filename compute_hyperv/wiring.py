@@ -120,14 +120,16 @@ def _config_drive(host_paths: paths.Paths) -> configdrive.ConfigDrive:
         inject_password=CONF.hyperv.config_drive_inject_password)
 
 
-def _image_cache(host_paths: paths.Paths, host_locks: locks.Locks,
+def _image_cache(win: oswin.Win, host_paths: paths.Paths,
+                 host_locks: locks.Locks,
                  disks: diskops.DiskOps) -> imagecache.ImageCache:
     cache = CONF.image_cache
     return imagecache.ImageCache(
         paths=host_paths, locks=host_locks, disks=disks,
-        images=images.Images(host_paths, CONF.hyperv.qemu_img_cmd,
-                             CONF.hyperv.qemu_img_timeout,
-                             CONF.compute.vmdk_allowed_types),
+        images=images.Images(
+            win, host_paths, qemu_img_cmd=CONF.hyperv.qemu_img_cmd,
+            convert_timeout_s=CONF.hyperv.qemu_img_timeout,
+            vmdk_types=CONF.compute.vmdk_allowed_types),
         use_cow=CONF.use_cow_images, ages=imagecache.Ages(
             original_s=cache.remove_unused_original_minimum_age_seconds,
             resized_s=cache.remove_unused_resized_minimum_age_seconds))
@@ -146,7 +148,7 @@ def build(virtapi: Any) -> Ops:
         win, enabled=CONF.hyperv.enable_instance_metrics_collection,
         cpu_mhz=host.cpu_mhz)
     disks = diskops.DiskOps(win, host_paths)
-    image_cache = _image_cache(host_paths, host_locks, disks)
+    image_cache = _image_cache(win, host_paths, host_locks, disks)
     power = powerops.PowerOps(
         win=win, vifs=vifs, console=console, metrics=metrics,
         soft_reboot_s=CONF.hyperv.wait_soft_reboot_seconds,

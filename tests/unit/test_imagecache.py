@@ -119,7 +119,7 @@ class GetTest(CacheCase):
 
     def test_leftovers_of_a_killed_download_are_removed(self):
         self.add()
-        for suffix in ('.vhdx.0123.part', '_1.vhd.part.vhd'):
+        for suffix in ('.0123.part.qcow2', '_1.vhd.part.vhd'):
             with self.paths.open(f'{BASE}\\{self.name(suffix)}', 'w') as file:
                 file.write('half')
         self.get()
@@ -267,7 +267,7 @@ class AgeingTest(CacheCase):
         self.assertEqual(self.both[:1], self.run_later(1000))
 
     def test_old_leftovers_are_removed(self):
-        with self.paths.open(f'{BASE}\\{self.name(".vhd.9.part")}',
+        with self.paths.open(f'{BASE}\\{self.name(".9.part.vhd")}',
                              'w') as file:
             file.write('half')
         self.assertEqual(self.both, self.run_later(0))

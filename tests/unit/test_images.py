@@ -15,6 +15,7 @@ from nova import exception
 from compute_hyperv import errors
 from compute_hyperv import images
 from compute_hyperv import model
+from compute_hyperv.sim import disks
 from tests import malformed_disks
 from tests.unit import hostcase
 
@@ -51,20 +52,20 @@ class FakeGlance:
 
 
 class Listener(logging.Handler):
-    """Hears what a logger says at INFO and above."""
+    """Waits for a logger to say something at INFO or above."""
 
-    def __init__(self, name, heard):
+    def __init__(self, name, words, heard):
         super().__init__(logging.INFO)
         self._logger = logging.getLogger(name)
         self._level = self._logger.level
+        self._words = words
         self._heard = heard
-        self.messages = []
         self._logger.addHandler(self)
         self._logger.setLevel(logging.INFO)
 
     def emit(self, record):
-        self.messages.append(record.getMessage())
-        self._heard.set()
+        if self._words in record.getMessage():
+            self._heard.set()
 
     def close(self):
         self._logger.removeHandler(self)
@@ -88,8 +89,9 @@ class ImagesCase(hostcase.HostTestCase):
         return folder
 
     def images(self, qemu_img='qemu-img', timeout_s=60):
-        return images.Images(self.paths, qemu_img, timeout_s,
-                             ('streamOptimized',))
+        return images.Images(
+            self.win, self.paths, qemu_img_cmd=qemu_img,
+            convert_timeout_s=timeout_s, vmdk_types=('streamOptimized',))
 
     def program(self, text):
         """A shell script; its path."""
@@ -150,7 +152,7 @@ class FetchTest(ImagesCase):
 
         self.images().fetch(None, image_id, STEM)
 
-        self.assertTrue(seen[0].endswith(images.PARTIAL_SUFFIX), seen)
+        self.assertIn(images.PARTIAL_SUFFIX + '.', seen[0])
 
     def test_failed_download_leaves_nothing(self):
         image_id = self.glance.add(self.maker.sound('ok.vhdx'), 'vhdx')
@@ -186,12 +188,13 @@ class FetchTest(ImagesCase):
                 file.write(b'half')
             self.assertTrue(logged.wait(10))
         self.glance.before_data = wait
-        heard = Listener('compute_hyperv.operation', logged)
-        self.addCleanup(heard.close)
+        self.addCleanup(Listener('compute_hyperv.operation',
+                                 'Image image: download, 4 of ',
+                                 logged).close)
         with mock.patch.object(images, '_REPORT_S', 0.01):
             self.images().fetch(None, image_id, STEM)
 
-        self.assertIn('download, 4 of ', heard.messages[0])
+        self.assertTrue(logged.is_set())
 
     def test_unsupported_format_is_refused_before_the_download(self):
         image_id = self.glance.add(self.maker.sound('ok.vhdx'), 'vdi')
@@ -260,3 +263,15 @@ class ConvertTest(ImagesCase):
             info, convert = file.read().splitlines()
         self.assertIn('-f qcow2 ', info)
         self.assertIn('-f qcow2 -O vhdx ', convert)
+
+    def test_windows_makes_the_file_that_qemu_img_fills(self):
+        """A file that qemu-img made would be sparse: 0xC03A001A."""
+        path = os.path.join(self.local('images'), 'd.raw')
+        with open(path, 'wb') as file:
+            file.write(b'x' * MIB + bytes(99 * MIB))
+        self.images().fetch(None, self.glance.add(path, 'raw'), STEM)
+        with disks.open_disk(self.paths.host_path(STEM + '.vhdx'),
+                             writable=False, resolve=str) as disk:
+            self.assertEqual(32 * MIB, disk.block_bytes)
+            self.assertEqual(b'x' * MIB, disk.read(0, MIB))
+            self.assertLess(disk.file_size_bytes, 40 * MIB)
