@@ -12,6 +12,7 @@ import _socket
 import os
 import signal
 import struct
+import sys
 import typing
 
 from . import admin
@@ -57,6 +58,7 @@ class Server:
         self._save_every_s = save_every_s
         self._saved_at_change = fabric.changes
         self._lock = native.Lock()
+        self._saving = native.Lock()
         self._clients: typing.Dict[str, Client] = {}
         self._connections: typing.Set[typing.Any] = set()
         self._stopping = native.Condition()
@@ -126,10 +128,15 @@ class Server:
         self.fabric.close()
 
     def save(self) -> None:
-        """Write the state file, if there is to be one."""
-        if self._state_path and self._saved_at_change != self.fabric.changes:
-            self._saved_at_change = self.fabric.changes
-            persist.save(self.fabric, self._state_path)
+        """Write the state file, if there is to be one and news.
+
+        :raises OSError: it cannot be written.
+        """
+        with self._saving:
+            changes = self.fabric.changes
+            if self._state_path and self._saved_at_change != changes:
+                persist.save(self.fabric, self._state_path)
+                self._saved_at_change = changes
 
     def _save_regularly(self) -> None:
         pause_s = self._save_every_s
@@ -138,7 +145,10 @@ class Server:
                 self._stopping.wait(pause_s)
             if not self._stopped:
                 began_s = native.monotonic()
-                self.save()
+                try:
+                    self.save()
+                except OSError as exc:      # try again next time
+                    print(f'state not saved: {exc}', file=sys.stderr)
                 # With very many machines a save takes seconds.
                 pause_s = max(self._save_every_s,
                               20 * (native.monotonic() - began_s))

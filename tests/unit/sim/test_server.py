@@ -106,6 +106,21 @@ class CallTest(ServerTestCase):
         self.assertRaises(OSError, other.start)
         self.fabric.server = self.server
 
+    def test_state_is_saved_while_serving(self):
+        path = os.path.join(self.fabric.root_dir, 'state.json')
+        other = sim_server.Server(self.fabric, self.socket + '2', path,
+                                  save_every_s=0.05)
+        other.start()
+        self.addCleanup(setattr, self.fabric, 'server', self.server)
+        self.add_vm('a')
+        self.until(lambda: os.path.exists(path))
+        with open(path, encoding='utf-8') as stream:
+            self.assertIn('"ElementName":"a"', stream.read())
+        stamp = os.stat(path).st_mtime_ns
+        time.sleep(0.2)
+        self.assertEqual(stamp, os.stat(path).st_mtime_ns)
+        other.stop()
+
     def test_only_the_owner_may_connect(self):
         self.assertEqual(0o600, os.stat(self.socket).st_mode & 0o777)
 
