@@ -72,11 +72,12 @@ class HyperVDriver(driver.ComputeDriver):
 
     def init_host(self, host):
         self._win.check_access()
-        self._ops.recovery.run()
         self._ops.events.start(self.emit_event)
+        self._ops.recovery.run()
 
     def cleanup_host(self, host):
         self._ops.events.stop()
+        self._ops.recovery.stop()
         self._ops.console.stop_all()
 
     # -- host -------------------------------------------------------------

@@ -161,16 +161,32 @@ class Win:
     # -- state ------------------------------------------------------------
 
     def state(self, vm_name: str) -> VMState:
-        """State of a VM now.
+        """State of a VM now; one query.
 
-        :raises InstanceNotFound: there is none, or it vanished meanwhile.
+        :raises InstanceNotFound: there is none.
+        :raises HyperVError: two VMs have that name.
         """
         try:
-            return VMState(self.vm.get_vm_state(vm_name))
-        except ValueError:
-            return VMState.RUNNING      # resetting, for one
+            found = self.vm._conn.Msvm_ComputerSystem(
+                ['EnabledState'], ElementName=vm_name)
         except errors.OS_WIN_ERRORS as exc:
             raise errors.to_nova(exc, vm_name) from exc
+        if not found:
+            raise exception.InstanceNotFound(instance_id=vm_name)
+        _refuse_several(found, vm_name)
+        return self._state_of(found[0])
+
+    def states(self) -> dict[str, VMState]:
+        """State of every VM by its name, Nova's or not; one query."""
+        return {system.ElementName: self._state_of(system) for system in
+                self.vm._conn.Msvm_ComputerSystem(
+                    ['ElementName', 'EnabledState'])}
+
+    def _state_of(self, system: Any) -> VMState:
+        try:
+            return VMState(self.vm.get_vm_power_state(system.EnabledState))
+        except ValueError:
+            return VMState.RUNNING      # on the way to another state
 
     def request_state(self, vm_name: str, state: VMState) -> None:
         """Ask for a state and wait for the job; no check of the outcome.
@@ -249,10 +265,7 @@ class Win:
         found = self.vm._conn.Msvm_VirtualSystemSettingData(
             ['Notes'], ElementName=vm_name,
             VirtualSystemType=self.vm._VIRTUAL_SYSTEM_TYPE_REALIZED)
-        if len(found) > 1:
-            raise errors.HyperVError(
-                reason=f'{len(found)} VMs have the name {vm_name}; rename '
-                       f'those that are not of OpenStack')
+        _refuse_several(found, vm_name)
         notes = [note for settings in found for note in settings.Notes or ()]
         if not found:
             return None
@@ -327,11 +340,15 @@ class Win:
         """Connect a NIC to a virtual switch; False if there is no such.
 
         One that is connected already stays as it is.
+
+        :raises DeviceNotFound: there is no such NIC.
         """
         try:
             self.net.connect_vnic_to_vswitch(vswitch, port_id)
         except os_win_exc.HyperVvSwitchNotFound:
             return False
+        except os_win_exc.HyperVvNicNotFound as exc:
+            raise errors.to_nova(exc) from exc
         return True
 
     def remove_nic(self, vm_name: str, port_id: str) -> None:
@@ -355,6 +372,13 @@ class Win:
         :param connected: native Event that says whether a client is there.
         """
         return self._io_queue(connected)
+
+
+def _refuse_several(found: Any, vm_name: str) -> None:
+    if len(found) > 1:
+        raise errors.HyperVError(
+            reason=f'{len(found)} VMs have the name {vm_name}; rename those '
+                   f'that are not of OpenStack')
 
 
 def _is_uuid(text: str) -> bool:

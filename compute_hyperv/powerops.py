@@ -95,9 +95,8 @@ class PowerOps:
             turn off from any state and start again, with fresh ports.
         """
         name = instance.name
-        went_down = soft and self.shut_down(
-            name, self._soft_reboot_s, self._soft_reboot_s)
-        if soft and not went_down:
+        if soft and not self.shut_down(name, self._soft_reboot_s,
+                                       self._soft_reboot_s):
             LOG.warning("The guest did not shut down within %d seconds "
                         "([hyperv] wait_soft_reboot_seconds); resetting it.",
                         self._soft_reboot_s, instance=instance)

@@ -12,7 +12,9 @@
 * VMs that an option cannot reach any more are named.
 """
 
+from collections.abc import Callable
 import ntpath
+import threading
 from typing import Any
 
 from oslo_log import log as logging
@@ -23,6 +25,8 @@ from compute_hyperv import oswin
 LOG = logging.getLogger(__name__)
 
 PARTIAL_SUFFIX = '.part'
+#: Longest wait for the console that is being opened when the service stops.
+_JOIN_S = 10.0
 
 
 class Recovery:
@@ -38,25 +42,60 @@ class Recovery:
         self._limit_cpu_features = limit_cpu_features
         self._paths = paths
         self._console = console
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def run(self) -> None:
-        """Do all of it; what fails is logged and the rest goes on."""
+        """Do all of it; what fails is logged and the rest goes on.
+
+        Consoles are served by a thread of their own: the service need not
+        wait for hundreds of pipes.
+        """
         # Nova asks for the space there before the first instance comes.
         self._paths.make_dir(self._paths.instances_dir)
-        uuids = self._win.uuids()
-        self._remove_planned()
-        self._remove_partial_files()
+        uuids, states = self._win.uuids(), self._win.states()
+        self._try(self._remove_planned, 'Planned VMs')
+        self._try(self._remove_partial_files, 'Partial files')
         for vm_name, uuid in sorted(uuids.items()):
-            try:
-                self._recover(vm_name, uuid)
-            except Exception as exc:
-                if not errors.is_expected(exc):
-                    raise
-                LOG.warning("VM %s was not looked after at start: %s",
-                            vm_name, errors.text_of(exc))
-
+            if states.get(vm_name) is oswin.VMState.OFF:
+                self._try(self._remove_half_built, f'VM {vm_name}', vm_name,
+                          uuid)
+        self._serve_consoles({
+            vm_name: uuid for vm_name, uuid in uuids.items()
+            if states.get(vm_name) is oswin.VMState.RUNNING})
         if self._limit_cpu_features:
             self._report_full_features(uuids)
+
+    def stop(self) -> None:
+        """End with the service; idempotent."""
+        self._stopping.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(_JOIN_S)
+
+    def _try(self, part: Callable[..., None], what: str, *args: str) -> None:
+        try:
+            part(*args)
+        except Exception as exc:
+            if not errors.is_expected(exc):
+                raise
+            LOG.warning("%s: not looked after at start: %s", what,
+                        errors.text_of(exc))
+
+    def _serve_consoles(self, uuids: dict[str, str]) -> None:
+        if not uuids:
+            return
+        self._stopping.clear()
+        self._thread = threading.Thread(
+            target=self._start_consoles, args=(uuids,), daemon=True,
+            name='hyperv-consoles')
+        self._thread.start()
+
+    def _start_consoles(self, uuids: dict[str, str]) -> None:
+        for vm_name, uuid in sorted(uuids.items()):
+            if self._stopping.is_set():
+                return
+            self._console.start(vm_name, uuid)
 
     def _report_full_features(self, uuids: dict[str, str]) -> None:
         """Name the VMs that were made before the option was set."""
@@ -68,11 +107,8 @@ class Recovery:
                         "different processors until they are resized or "
                         "rebuilt: %s", ', '.join(names))
 
-    def _recover(self, vm_name: str, uuid: str) -> None:
-        state = self._win.state(vm_name)
-        if state is oswin.VMState.RUNNING:
-            self._console.start(vm_name, uuid)
-        elif state is oswin.VMState.OFF and self._is_half_built(vm_name):
+    def _remove_half_built(self, vm_name: str, uuid: str) -> None:
+        if self._is_half_built(vm_name):
             LOG.warning("Removing the half-built VM %s of instance %s, left "
                         "by an interrupted build.", vm_name, uuid)
             self._win.vm.destroy_vm(vm_name)

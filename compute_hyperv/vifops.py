@@ -129,14 +129,21 @@ class VifOps:
             self._apply_details(nic.port_id, vif.get('details') or {})
 
     def plug(self, instance: Any, vif: Any) -> None:
-        """Connect an existing NIC; doing it again is harmless.
+        """Connect a NIC; doing it again is harmless.
+
+        One that the VM lacks (an attach that was interrupted) is added.
 
         :raises VirtualInterfacePlugException: unsuitable port or switch.
         """
         self._check(vif)
         port_id = vif['id']
         if self._vswitch:
-            self._connect(port_id, self._vswitch)
+            try:
+                self._connect(port_id, self._vswitch)
+            except exception.DeviceNotFound:
+                self._win.vm.create_nic(instance.name, port_id,
+                                        vif['address'])
+                self._connect(port_id, self._vswitch)
         if vif['type'] == network_model.VIF_TYPE_OVS:
             self._add_ovs_port(instance, vif)
 

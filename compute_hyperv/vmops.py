@@ -265,11 +265,12 @@ class VMOps:
         with self._locks.held(*wanted):
             progress.step('machine')
             removed = self._remove_vm(instance.name, instance.uuid)
-            progress.step('ports')
-            self._vifs.release_all(network_info)
             if destroy_disks and removed:
                 progress.step('files')
                 self.delete_files(instance)
+            # Last: it may need a program that does not work just now.
+            progress.step('ports')
+            self._vifs.release_all(network_info)
         LOG.info("Destroyed in %.1f seconds.", progress.elapsed_s,
                  instance=instance)
 

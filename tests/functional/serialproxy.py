@@ -20,6 +20,7 @@ from websockify import websocket
 from tests.functional import serialtext
 
 ADDRESS = '127.0.0.1'
+_TIMEOUT_S = 20
 
 
 class SerialProxy(fixtures.Fixture):
@@ -96,6 +97,7 @@ class Client(serialtext.Reader):
         super().__init__()
         self._web = _WebSocket(query)
         self._web.connect(url, protocols=['binary'])
+        self._web.socket.settimeout(_TIMEOUT_S)
 
     def type(self, text):
         self._web.sendmsg(text.encode())

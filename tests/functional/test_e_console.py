@@ -105,6 +105,8 @@ class LogTest(ConsoleCase):
         self.view().create_vm('not-ours')
         self.view().request_state(self.view().vm('not-ours'), sim_vm.RUNNING)
         self.restart_compute('HV1')
+        self.say(server, b'read again')
+        self.wait_for_output(server, 'read again')
         readers = self.driver()._ops.console._handlers
         self.assertEqual([self.vm(server).vm.name], list(readers))
 

@@ -53,8 +53,11 @@ class RecoveryTest(opscase.OpsTestCase):
         self.define()
         self.win.request_state(self.instance.name, self.running)
         self.ops.recovery.run()
+        self.ops.recovery._thread.join(10)
         self.assertEqual([self.instance.name],
                          list(self.ops.console._handlers))
+        self.ops.recovery.stop()
+        self.ops.recovery.stop()
 
     @property
     def running(self):
@@ -86,8 +89,8 @@ class RecoveryTest(opscase.OpsTestCase):
         self.define()
         bad = factories.instance(id=1)
         self.define(bad)
-        with self.fabric.faults.failing(kind='method',
-                                        match='*GetSummaryInformation'):
+        with self.fabric.faults.failing(
+                kind='query', match='*Msvm_StorageAllocationSettingData*'):
             self.assertIn(bad.name, self.run_recovery())
         self.assertEqual([bad.name], self.vm_names)
 

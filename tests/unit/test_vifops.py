@@ -34,6 +34,8 @@ class Host:
     def connect_nic(self, port_id, vswitch):
         if self.fail_connect:
             raise self.fail_connect
+        if port_id not in self.nics:
+            raise exception.DeviceNotFound(device=port_id)
         if vswitch != SWITCH:
             return False
         self.nics[port_id]['switch'] = vswitch
@@ -200,6 +202,15 @@ class PlugTest(Case):
         self.host.create_nic('vm', vif['id'], vif['address'])
         self.assertRaises(exception.VirtualInterfacePlugException,
                           self.ops().plug_all, self.instance, [vif])
+
+    def test_nic_that_the_vm_lacks_is_added(self):
+        """L157: start re-plugs ports, whatever became of them."""
+        vif = factories.vif()
+        self.ops().plug_all(self.instance, [vif])
+        self.ops().plug_all(self.instance, [vif])
+        self.assertEqual(
+            {vif['id']: {'vm': self.instance.name, 'mac': vif['address'],
+                         'switch': SWITCH}}, self.host.nics)
 
     def test_failed_binding_tells_the_usual_causes(self):
         """L126: a failed port binding logs the usual causes."""
