@@ -29,7 +29,7 @@ _NOVA_STATE = {oswin.VMState.RUNNING: power_state.RUNNING,
                oswin.VMState.PAUSED: power_state.PAUSED,
                oswin.VMState.SAVED: power_state.SUSPENDED}
 
-#: A state change that Hyper-V refuses is asked for again so many times.
+#: A state (change) that Hyper-V refuses is asked for again so many times.
 _ATTEMPTS = 5
 _ATTEMPT_DELAY_S = 1.0
 #: How often a guest that shuts down is looked at.
@@ -58,9 +58,15 @@ class PowerOps:
     def state(self, vm_name: str) -> int:
         """State of a VM as one of ``nova.compute.power_state``.
 
+        Nova asks after each operation and takes an error here for a failure
+        of the operation itself, so a passing one is waited out.
+
         :raises InstanceNotFound: no such VM.
         """
-        return int(_NOVA_STATE[self._win.state(vm_name)])
+        state = operation.retry(
+            self._win.state, vm_name, on=(errors.HyperVError,),
+            attempts=_ATTEMPTS, delay_s=_ATTEMPT_DELAY_S, clock=self._clock)
+        return int(_NOVA_STATE[state])
 
     # -- what Nova asks for ----------------------------------------------
 

@@ -10,6 +10,7 @@ from oslo_config import fixture as config_fixture
 from compute_hyperv.cluster import driver as cluster_driver
 from compute_hyperv import driver
 from tests import factories
+from tests.unit import fakes
 from tests.unit import hostcase
 from tests.unit import opscase
 
@@ -28,6 +29,7 @@ class BorderTest(hostcase.HostTestCase):
         conf.set_override('power_state_event_polling_interval', 1, 'hyperv')
         with self.fabric.on('HV1'):
             self.driver = driver.HyperVDriver(opscase.VirtApi())
+        self.driver._ops.power._clock = fakes.Clock()
         self.instance = factories.instance(factories.flavor())
         self.win.vm.create_vm(self.instance.name, False, 2, None,
                               notes=[self.instance.uuid])

@@ -44,6 +44,15 @@ class StateTest(PowerCase):
         self.assertRaises(exception.InstanceNotFound, self.power.state,
                           'nothing')
 
+    def test_a_passing_error_is_waited_out(self):
+        """B4: Nova would take it for a failure of the build."""
+        with self.fabric.faults.failing(kind='query', times=2):
+            self.assertEqual(power_state.SHUTDOWN,
+                             self.power.state(self.instance.name))
+        with self.fabric.faults.failing(kind='query', times=None):
+            self.assertRaises(errors.HyperVError, self.power.state,
+                              self.instance.name)
+
     def test_life(self):
         instance = self.instance
         for change, state in (
