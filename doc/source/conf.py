@@ -10,15 +10,12 @@ sys.path.insert(0, os.path.abspath('../..'))
 # found only through our loader: show-options below imports the options.
 os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', '1')
 
-extensions = ['openstackdocstheme', 'oslo_config.sphinxext']
+extensions = ['oslo_config.sphinxext']
 
 project = 'compute-hyperv'
 copyright = 'the authors of compute-hyperv'
-html_theme = 'openstackdocs'
-openstackdocs_auto_name = False
-openstackdocs_repo_name = ''
-openstackdocs_auto_version = False
+html_theme = 'alabaster'
 version = release = ''
 master_doc = 'index'
-pygments_style = 'native'
+html_theme_options = {'page_width': '70em'}
 add_module_names = False

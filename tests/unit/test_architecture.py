@@ -345,20 +345,27 @@ class SizeTest(unittest.TestCase):
 class FilesTest(unittest.TestCase):
 
     @staticmethod
-    def _tracked(*patterns):
-        listed = subprocess.run(
-            ['git', 'ls-files', *patterns], cwd=source.ROOT, check=False,
-            capture_output=True, text=True)
-        if listed.returncode:
-            raise unittest.SkipTest('not a git checkout')
-        return [path for name in listed.stdout.splitlines()
-                if (path := source.ROOT / name).is_file()]
+    def _files(*endings):
+        """Our files: what git tracks, or in a plain copy what is there."""
+        try:
+            listed = subprocess.run(
+                ['git', 'ls-files'], cwd=source.ROOT, check=True,
+                capture_output=True, text=True).stdout.splitlines()
+        except (OSError, subprocess.CalledProcessError):
+            listed = [str(path.relative_to(source.ROOT))
+                      for path in source.ROOT.rglob('*')]
+        ours = [name for name in listed
+                if not re.search(r'(^|/)(\..*|.*\.egg-info|build|cover)/',
+                                 name) or name.startswith('.ci/')]
+        return [path for name in ours
+                if (path := source.ROOT / name).is_file()
+                and path.suffix in endings]
 
     def test_python_files_begin_with_their_licence(self):
         line = '# SPDX-License-Identifier: Apache-2.0'
         self.assertEqual([], [
             str(path.relative_to(source.ROOT))
-            for path in self._tracked('*.py')
+            for path in self._files('.py')
             if line not in path.read_text().splitlines()[:2]])
 
     def test_no_path_of_a_machine_is_written_down(self):
@@ -368,9 +375,8 @@ class FilesTest(unittest.TestCase):
             '|cimv2|wmi|standardcimv2|microsoft|mscluster|hgs)', re.I)
         self.assertEqual([], [
             f'{path.relative_to(source.ROOT)}:{number} {line.strip()[:60]}'
-            for path in self._tracked()
-            if path.suffix in ('.py', '.sh', '.rst', '.cfg', '.ini', '.txt',
-                               '.yaml', '.conf', '')
+            for path in self._files('.py', '.sh', '.rst', '.cfg', '.ini',
+                                    '.txt', '.yaml', '.conf', '')
             for number, line in enumerate(
                 path.read_text(errors='replace').splitlines(), 1)
             if machine.search(line)])
