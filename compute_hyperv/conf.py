@@ -130,6 +130,13 @@ _power_opts = [
         'power_state_event_polling_interval', default=2, min=1,
         help="How many seconds the service waits for such a change before "
              "it looks whether it has to stop."),
+    cfg.IntOpt(
+        'vm_operation_timeout', default=1800, min=1,
+        help="How many seconds Hyper-V may take to start, stop, pause, save "
+             "or remove the virtual machine of an instance, before the "
+             "operation fails and names what the host is doing. Saving much "
+             "memory to a slow disk takes longest. Related: [os_win] "
+             "wmi_job_terminate_timeout."),
     cfg.BoolOpt(
         'force_destroy_instances', default=False,
         help="Deletes instances without waiting for a running snapshot of "

@@ -75,7 +75,7 @@ class WaitTimeout(HyperVError):
 
 class JobsStillRunning(WaitTimeout):
     msg_fmt = _("Hyper-V still works on %(vm_name)s after %(timeout_s)s "
-                "seconds ([os_win] wmi_job_terminate_timeout): %(jobs)s")
+                "seconds (%(option)s): %(jobs)s")
 
 
 class Aborted(HyperVError):

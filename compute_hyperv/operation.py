@@ -114,6 +114,33 @@ def retry(call: Callable[..., _T], *args: Any,
             clock.sleep(delay_s)
 
 
+def bounded(call: Callable[..., _T], *args: Any, what: str,
+            timeout_s: float) -> _T:
+    """Call what may wait for ever, in a thread; give up after a time.
+
+    :param what: names the call in the error.
+    :raises WaitTimeout: it is not done within *timeout_s* seconds. The
+        thread goes on until the call ends; nobody hears of its outcome.
+    """
+    outcome: list[_T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(call(*args))
+        except BaseException as exc:        # raised again by the caller
+            failure.append(exc)
+
+    thread = threading.Thread(target=run, daemon=True, name=what)
+    thread.start()
+    thread.join(timeout_s)
+    if failure:
+        raise failure[0]
+    if not outcome:
+        raise errors.WaitTimeout(what=what, timeout_s=timeout_s)
+    return outcome[0]
+
+
 class Progress:
     """Reports a long operation and lets somebody else abort it.
 

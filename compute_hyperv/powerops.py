@@ -11,6 +11,7 @@ SAVED    resume, start → RUNNING; turn_off (memory is lost) → OFF
 ======== ============================================================
 """
 
+from collections.abc import Callable
 import time
 from typing import Any
 
@@ -40,12 +41,14 @@ class PowerOps:
     """Starts and stops VMs.
 
     :param soft_reboot_s: how long a guest has to shut down in a soft reboot.
-    :param jobs_timeout_s: how long to wait for Hyper-V's jobs on a VM.
+    :param jobs_timeout_s: how long pending jobs may take to be ended.
+    :param operation_timeout_s: how long one change may take.
     :param clock: for the waits.
     """
 
     def __init__(self, *, win: oswin.Win, vifs: Any, console: Any,
                  metrics: Any, soft_reboot_s: int, jobs_timeout_s: int,
+                 operation_timeout_s: int,
                  clock: operation.Clock = time) -> None:
         self._win = win
         self._vifs = vifs
@@ -53,6 +56,7 @@ class PowerOps:
         self._metrics = metrics
         self._soft_reboot_s = soft_reboot_s
         self._jobs_timeout_s = jobs_timeout_s
+        self._operation_timeout_s = operation_timeout_s
         self._clock = clock
 
     def state(self, vm_name: str) -> int:
@@ -194,9 +198,32 @@ class PowerOps:
             wmi_job_terminate_timeout`` seconds; names them.
         """
         if not self._win.stop_jobs(vm_name, self._jobs_timeout_s):
-            raise errors.JobsStillRunning(
-                vm_name=vm_name, timeout_s=self._jobs_timeout_s,
-                what='jobs', jobs='; '.join(self._win.jobs(vm_name)))
+            raise self._still_running(
+                vm_name, self._jobs_timeout_s,
+                '[os_win] wmi_job_terminate_timeout')
+
+    def destroy(self, vm_name: str) -> None:
+        """Remove a VM that is off; its disks stay.
+
+        :raises JobsStillRunning: Hyper-V does not get it done.
+        """
+        self._within_limit(vm_name, self._win.vm.destroy_vm, vm_name)
+
+    def _within_limit(self, vm_name: str, call: Callable[..., None],
+                      *args: Any) -> None:
+        try:
+            operation.bounded(call, *args, what=f'job on {vm_name}',
+                              timeout_s=self._operation_timeout_s)
+        except errors.WaitTimeout as exc:
+            raise self._still_running(
+                vm_name, self._operation_timeout_s,
+                '[hyperv] vm_operation_timeout') from exc
+
+    def _still_running(self, vm_name: str, timeout_s: int,
+                       option: str) -> errors.JobsStillRunning:
+        return errors.JobsStillRunning(
+            vm_name=vm_name, timeout_s=timeout_s, option=option,
+            what='jobs', jobs='; '.join(self._win.jobs(vm_name)) or 'no job')
 
     def _change(self, vm_name: str, wanted: oswin.VMState) -> None:
         """Bring a VM to a state.
@@ -207,7 +234,8 @@ class PowerOps:
         for attempt in range(_ATTEMPTS):
             if attempt:
                 self._clock.sleep(_ATTEMPT_DELAY_S)
-            self._win.request_state(vm_name, wanted)
+            self._within_limit(vm_name, self._win.request_state, vm_name,
+                               wanted)
             now = self._win.state(vm_name)
             if now is wanted:
                 return

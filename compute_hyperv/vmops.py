@@ -309,5 +309,5 @@ class VMOps:
         if owner == uuid:
             self._power.stop_jobs(vm_name)
             self._power.turn_off(vm_name)
-            self._win.vm.destroy_vm(vm_name)
+            self._power.destroy(vm_name)
         return True

@@ -152,7 +152,8 @@ def build(virtapi: Any) -> Ops:
     power = powerops.PowerOps(
         win=win, vifs=vifs, console=console, metrics=metrics,
         soft_reboot_s=CONF.hyperv.wait_soft_reboot_seconds,
-        jobs_timeout_s=CONF.os_win.wmi_job_terminate_timeout)
+        jobs_timeout_s=CONF.os_win.wmi_job_terminate_timeout,
+        operation_timeout_s=CONF.hyperv.vm_operation_timeout)
     vms = vmops.VMOps(
         win=win, planner=planner, paths=host_paths, image_cache=image_cache,
         disks=disks, config_drive=_config_drive(host_paths), vifs=vifs,

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import threading
 import unittest
 
 from compute_hyperv import errors
@@ -121,6 +122,31 @@ class RetryTest(unittest.TestCase):
     def test_a_limit_is_required(self):
         with self.assertRaises(ValueError):
             self.retry(fakes.Failing())
+
+
+class BoundedTest(unittest.TestCase):
+
+    def bounded(self, call, *args, timeout_s=5):
+        return operation.bounded(call, *args, what='the job',
+                                 timeout_s=timeout_s)
+
+    def test_result_passes(self):
+        self.assertEqual(3, self.bounded(max, 1, 3))
+        self.assertIsNone(self.bounded(fakes.Failing()))
+
+    def test_error_passes(self):
+        failure = KeyError('x')
+        with self.assertRaises(KeyError) as caught:
+            self.bounded(fakes.Failing(failure))
+        self.assertIs(failure, caught.exception)
+
+    def test_it_gives_up(self):
+        endless = threading.Event()
+        self.addCleanup(endless.set)
+        with self.assertRaises(errors.WaitTimeout) as caught:
+            self.bounded(endless.wait, timeout_s=0.05)
+        self.assertIn('the job: not done within 0.05 seconds',
+                      str(caught.exception))
 
 
 class ProgressTest(unittest.TestCase):

@@ -203,7 +203,8 @@ class HostBootTest(PowerCase):
 
 class JobsTest(PowerCase):
 
-    OPTIONS = {('os_win', 'wmi_job_terminate_timeout'): 1}
+    OPTIONS = {('os_win', 'wmi_job_terminate_timeout'): 1,
+               ('hyperv', 'vm_operation_timeout'): 1}
 
     def test_jobs_that_do_not_end_are_named(self):
         """L008: the wait is bounded, the error names the jobs."""
@@ -216,6 +217,14 @@ class JobsTest(PowerCase):
                 'wmi_job_terminate_timeout', self.instance.name,
                 call=lambda: self.power.stop_jobs(self.instance.name))
         self.assertIsInstance(error, errors.HyperVError)
+
+    def test_a_change_that_does_not_end_is_an_error(self):
+        """L008: the wait is bounded, the error names the job."""
+        with self.host.jobs.held(jobs.START):
+            self.assert_refuses(
+                errors.JobsStillRunning, 'Starting Virtual Machine',
+                'vm_operation_timeout', self.instance.name,
+                call=lambda: self.power.start(self.instance))
 
     def test_jobs_that_can_be_ended_are(self):
         """L008: asks every pending job to stop."""
