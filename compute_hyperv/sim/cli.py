@@ -181,6 +181,9 @@ def _add_faults(commands: typing.Any) -> None:
                      metavar='S', help='time out after so many seconds')
     add.add_argument('--kill', action='store_true',
                      help='kill the process that makes the call')
+    add.add_argument('--at-percent', type=float, metavar='N',
+                     help='break a job off when it is so far; --match is '
+                     'of its name, such as "Moving Virtual Machine*"')
     _socket(add)
     _socket(_sub(acts, 'list', _fault_list, 'the plan'))
     clear = _sub(acts, 'clear', _fault_clear, 'drop a fault, or all')
@@ -309,7 +312,8 @@ def _fault_add(args: Args) -> int:
     fault = _call(args, 'admin.fault.add', **{
         name: getattr(args, name) for name in (
             'host', 'kind', 'match', 'nth', 'hresult', 'code', 'win32',
-            'delay_s', 'hang_s', 'kill')}, times=args.times or None)
+            'delay_s', 'hang_s', 'kill', 'at_percent')},
+        times=args.times or None)
     print(f'fault {fault["number"]}')
     return 0
 

@@ -123,6 +123,11 @@ class Fault:
     (error of a DLL or file function).  With ``hang_s`` alone the call ends
     as timed out, with ``delay_s`` alone it goes on to do its work.  With
     nothing at all it fails in the way of its kind.
+
+    With ``at_percent`` it strikes no calls but jobs (a live migration, an
+    export): the label is the job's Description, such as 'Moving Virtual
+    Machine and Storage', ``kind`` 'job' or None, and the job breaks off
+    when it gets there.
     """
 
     host: typing.Optional[str] = None
@@ -136,6 +141,7 @@ class Fault:
     code: typing.Optional[int] = None
     win32: typing.Optional[int] = None
     kill: bool = False
+    at_percent: typing.Optional[float] = None
     number: int = 0
     seen: int = 0
     hits: int = 0
@@ -160,6 +166,8 @@ class Fault:
 
     def effect(self, kind: str) -> str:
         """What it does to a call of that kind, for people."""
+        if self.at_percent is not None:
+            return f'breaks the job off at {self.at_percent:g} %'
         if self.kill:
             return 'kills the caller'
         if self.only_delays:
@@ -266,10 +274,19 @@ class Faults:
         forced = None
         with self._lock:
             for fault in self._faults:
-                if fault.fits(host, kind, label) and fault.due():
+                if fault.at_percent is None and (
+                        fault.fits(host, kind, label)) and fault.due():
                     delay_s += fault.delay_s + fault.hang_s
                     if not fault.only_delays and forced is None:
                         forced = Forced(fault, kind)
         if delay_s:
             sleep(delay_s)
         return forced
+
+    def of_job(self, host: str, name: str) -> typing.Optional[Fault]:
+        """The fault that breaks a job of that name, or None."""
+        with self._lock:
+            return next((
+                fault for fault in self._faults
+                if fault.at_percent is not None and
+                fault.fits(host, 'job', name) and fault.due()), None)

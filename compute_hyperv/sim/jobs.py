@@ -11,6 +11,9 @@ completed (7)         the work returned
 exception (10)        the work raised; what it began is undone
 terminated/killed     RequestStateChange(4 or 5) on a cancellable job
 ====================  =====================================================
+
+Long work comes in steps, each at a percentage of the job's time; a fault
+with ``at_percent`` breaks the job when it gets there.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import typing
@@ -44,7 +48,11 @@ DEFINE, MODIFY, DESTROY = 1, 2, 3
 START, POWER_OFF, SAVE, RESTORE = 12, 13, 14, 15
 PAUSE, RESUME, RESET = 26, 27, 28
 ADD_RESOURCES, MODIFY_RESOURCES, REMOVE_RESOURCES = 30, 31, 32
+IMPORT, EXPORT = 61, 62
 SNAPSHOT, APPLY_SNAPSHOT, DELETE_SNAPSHOT = 70, 71, 72
+#: JobType values of Msvm_MigrationJob.
+CREATE_REMOTE, CHECK_MIGRATION = 300, 301
+MOVE, MOVE_ALL, MOVE_STORAGE = 305, 306, 307
 
 #: Seconds that work takes when the fabric's clock is real.
 DURATION_S = {START: 1.0, POWER_OFF: 0.5, SAVE: 2.0, RESTORE: 2.0,
@@ -59,6 +67,10 @@ class JobFailure(Exception):
     def __init__(self, text: str, code: int = FAILED) -> None:
         super().__init__(text)
         self.code = code
+
+
+class Gone(LookupError):
+    """What the work was about does not exist any more."""
 
 
 def from_windows(exc: WinError, what: str) -> JobFailure:
@@ -91,6 +103,13 @@ class Task:
     cls: str = 'Msvm_ConcreteJob'
     #: Seconds in real time; by default per type.
     duration_s: float | None = None
+    #: Work on the way: percentage (0..99) at which it is done, and what.
+    steps: Iterable[tuple[float, Callable[[], object]]] = ()
+    #: Called when the host that runs the job loses its power.
+    power_cut: Callable[[], object] | None = None
+    #: Further properties of the job's record.
+    facts: Mapping[str, typing.Any] = dataclasses.field(
+        default_factory=dict)
 
 
 @dataclasses.dataclass(slots=True)
@@ -101,7 +120,12 @@ class Job:
     task: Task
     started_s: float
     duration_s: float
+    #: What is still to do: percentage, and what is done there.
+    plan: list[tuple[float, Callable[[], object]]]
     timer: typing.Any = None
+    reached: float = 0.0
+    #: Percentage beyond which a test holds it, or None.
+    held_at: float | None = None
 
 
 class Jobs:
@@ -111,7 +135,7 @@ class Jobs:
         self._host = host
         self._pending: dict[str, Job] = {}
         self._planned_failures: list[tuple[int, JobFailure]] = []
-        self._held: set[int] = set()
+        self._held: dict[int, float] = {}
 
     # -- for tests and the command line
     def fail_next(self, job_type: int, text: str = 'The operation failed.',
@@ -120,16 +144,22 @@ class Jobs:
         self._planned_failures.append((job_type, JobFailure(text, code)))
 
     @contextlib.contextmanager
-    def held(self, job_type: int) -> Iterator[None]:
-        """Keep jobs of *job_type* running until the block is left."""
-        self._held.add(job_type)
+    def held(self, job_type: int, percent: float = 0.0) -> Iterator[None]:
+        """Keep jobs of *job_type* running until the block is left.
+
+        :param percent: how far they come
+        """
+        self._held[job_type] = percent
         try:
             yield
         finally:
-            self._held.discard(job_type)
-            for job in list(self._pending.values()):
-                if job.task.job_type == job_type and job.timer is None:
-                    self._finish(job)
+            with self._host.fabric.lock:
+                del self._held[job_type]
+                for job in list(self._pending.values()):
+                    if job.held_at is not None and (
+                            job.task.job_type == job_type):
+                        job.held_at = None
+                        self._run(job)
 
     def pending(self) -> list[engine.Record]:
         """Records of the jobs that have not ended."""
@@ -143,10 +173,12 @@ class Jobs:
 
     def power_cut(self) -> None:
         """Jobs end with the host that ran them."""
-        for job in self._pending.values():
+        pending, self._pending = self._pending, {}
+        for job in pending.values():
             if job.timer is not None:
                 job.timer.cancel()
-        self._pending.clear()
+            if job.task.power_cut is not None:
+                job.task.power_cut()
 
     # -- for the providers
     def start(self, task: Task) -> dict[str, typing.Any]:
@@ -163,15 +195,10 @@ class Jobs:
         for element in task.affected:
             host.v2.add('Msvm_AffectedJobElement', AffectedElement=element,
                         AffectingElement=record)
-        job = Job(record, task, host.clock.monotonic(), delay_s)
+        job = Job(record, task, host.clock.monotonic(), delay_s,
+                  self._plan(task), held_at=self._held.get(task.job_type))
         self._pending[record['InstanceID']] = job
-        if task.job_type in self._held:
-            return {'Job': record, 'ReturnValue': STARTED}
-        if delay_s > 0:
-            job.timer = host.clock.call_later(
-                delay_s, lambda: self._finish(job))
-        else:
-            self._finish(job)
+        self._run(job)
         return {'Job': record, 'ReturnValue': STARTED}
 
     def failed(self, failure: JobFailure, job_type: int,
@@ -195,13 +222,24 @@ class Jobs:
         self._end(job, state, JobFailure('The operation was cancelled.'))
         return 0
 
+    def running_on(self, element: engine.Record, *job_types: int) -> bool:
+        """Whether a job of one of those types affects *element*."""
+        return any(
+            job.task.job_type in job_types and
+            self._host.v2.find('Msvm_AffectedJobElement',
+                               AffectedElement=element,
+                               AffectingElement=job.record)
+            for job in self._pending.values())
+
     def percent(self, record: engine.Record) -> int:
         """Progress of a job by the fabric's clock."""
         job = self._pending.get(record['InstanceID'])
         if job is None:
             return int(record['PercentComplete'])
+        if job.held_at is not None or job.duration_s <= 0:
+            return int(job.reached)
         spent_s = self._host.clock.monotonic() - job.started_s
-        return min(99, int(100 * spent_s / max(job.duration_s, 0.001)))
+        return min(99, int(100 * spent_s / job.duration_s))
 
     def elapsed_s(self, record: engine.Record) -> float | None:
         """Seconds a job has been running; None once it has ended."""
@@ -225,28 +263,82 @@ class Jobs:
             StatusDescriptions=('InService',), DeleteOnCompletion=False,
             Owner='NT AUTHORITY\\SYSTEM',
             TimeBeforeRemoval=values.cim_interval(
-                self._host.quirks.job_lifetime_s))
+                self._host.quirks.job_lifetime_s), **task.facts)
 
-    def _finish(self, job: Job) -> None:
-        for index, (job_type, failure) in enumerate(self._planned_failures):
-            if job_type == job.task.job_type:
-                del self._planned_failures[index]
-                self._end(job, EXCEPTION, failure)
+    def _plan(self, task: Task
+              ) -> list[tuple[float, Callable[[], object]]]:
+        """Steps and work in order, cut off where a fault breaks it."""
+        plan = [*sorted(task.steps, key=lambda step: step[0]),
+                (100.0, task.work)]
+        fault = self._host.fabric.faults.of_job(self._host.name, task.name)
+        if fault is None:
+            return plan
+        at_percent = float(fault.at_percent or 0)
+
+        def fail() -> None:
+            raise JobFailure('%s broke off at %d %%: %s' % (
+                task.name, at_percent, fault.error('method')),
+                fault.code or FAILED)
+        return [step for step in plan if step[0] < at_percent] + [
+            (at_percent, fail)]
+
+    def _run(self, job: Job) -> None:
+        """Do what is due; wait for the rest, or end the job."""
+        clock = self._host.clock
+        while job.record['InstanceID'] in self._pending:
+            percent, action = job.plan[0]
+            if job.held_at is not None and percent > job.held_at:
+                job.reached = job.held_at
                 return
+            wait_s = job.duration_s * percent / 100 - (
+                clock.monotonic() - job.started_s)
+            if job.duration_s > 0 and wait_s > 0:
+                job.timer = clock.call_later(
+                    wait_s, lambda: self._run_later(job))
+                return
+            del job.plan[0]
+            job.reached = percent
+            self._do(job, action, last=not job.plan)
+
+    def _run_later(self, job: Job) -> None:
+        """Go on in the clock's thread, which must survive."""
         try:
-            job.task.work()
+            self._run(job)
+        except Exception as exc:    # nobody above this frame could say it
+            self._host.fabric.note_not_simulated(exc)
+            self._end(job, EXCEPTION, JobFailure(
+                'The simulator failed: %r.' % exc))
+
+    def _do(self, job: Job, action: Callable[[], object], *,
+            last: bool) -> None:
+        try:
+            if last:
+                self._meet_failure(job.task.job_type)
+            action()
         except JobFailure as exc:
             self._end(job, EXCEPTION, exc)
         except WinError as exc:
             self._end(job, EXCEPTION,
                       from_windows(exc, 'The operation failed'))
+        except Gone as exc:
+            self._end(job, EXCEPTION, JobFailure(
+                '%s while the operation was pending.' % exc, INVALID_STATE))
         else:
-            self._end(job, COMPLETED, None)
+            if last:
+                self._end(job, COMPLETED, None)
+
+    def _meet_failure(self, job_type: int) -> None:
+        """Raise what :meth:`fail_next` has planned."""
+        for index, (planned, failure) in enumerate(self._planned_failures):
+            if planned == job_type:
+                del self._planned_failures[index]
+                raise failure
 
     def _end(self, job: Job, state: int, failure: JobFailure | None) -> None:
+        if self._pending.pop(job.record['InstanceID'], None) is None:
+            return
         if failure is not None and job.task.undo is not None:
             job.task.undo()
-        del self._pending[job.record['InstanceID']]
         store = self._host.v2
         record = job.record
         for element in job.task.created:
@@ -281,43 +373,3 @@ class Jobs:
         record = store.by_path(path)
         if record is not None:
             store.delete(record)
-
-
-@engine.method(V2, 'CIM_ConcreteJob', 'RequestStateChange')
-def request_state_change(call: engine.Call) -> int:
-    """Terminate (4) or kill (5) a job; nothing else is possible here."""
-    wanted = call.args['RequestedState']
-    if wanted not in (4, 5):
-        return 1
-    return call.host.jobs.kill(call.record,
-                               TERMINATED if wanted == 4 else KILLED)
-
-
-@engine.method(V2, 'CIM_ConcreteJob', 'GetErrorEx')
-def get_error_ex(call: engine.Call) -> dict[str, typing.Any]:
-    """The errors of a job, each as the text of one Msvm_Error."""
-    job = call.record
-    if not job['ErrorCode']:
-        return {'Errors': ()}
-    error = call.store.embedded(
-        'Msvm_Error', ErrorType=0, OwningEntity='Hyper-V',
-        Message=job['ErrorDescription'], CIMStatusCode=1,
-        ErrorSource=job.path)
-    return {'Errors': (error.text(),)}
-
-
-@engine.method(V2, 'CIM_ConcreteJob', 'GetError')
-def get_error(call: engine.Call) -> dict[str, typing.Any]:
-    """The first error of a job, or null."""
-    errors = get_error_ex(call)['Errors']
-    return {'Error': errors[0] if errors else None}
-
-
-@engine.computed(V2, 'CIM_ConcreteJob', 'PercentComplete', 'ElapsedTime')
-def progress(host: Host, record: engine.Record) -> dict[str, typing.Any]:
-    """Progress by the clock while the job runs."""
-    elapsed_s = host.jobs.elapsed_s(record)
-    if elapsed_s is None:
-        return {}
-    return {'PercentComplete': host.jobs.percent(record),
-            'ElapsedTime': values.cim_interval(elapsed_s)}

@@ -9,7 +9,8 @@ import typing
 #: Modules that say what classes do, in the order in which they set up a
 #: new host (``populate(host)``).
 PROVIDERS = (
-    'virtualization', 'virtualization_power', 'virtualization_system',
+    'virtualization', 'virtualization_jobs', 'virtualization_power',
+    'virtualization_system',
     'virtualization_resources', 'virtualization_storage',
     'virtualization_guest', 'virtualization_snapshot',
     'virtualization_summary', 'virtualization_devices',
