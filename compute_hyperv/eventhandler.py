@@ -5,9 +5,11 @@ from collections.abc import Callable
 import threading
 from typing import Any
 
+from nova import exception
 from nova.virt import event as virt_event
 from oslo_log import log as logging
 
+from compute_hyperv import errors
 from compute_hyperv import oswin
 
 LOG = logging.getLogger(__name__)
@@ -54,9 +56,8 @@ class EventHandler:
         """
         self._emit = emit
         self._stopping.clear()
-        next_event = self._win.power_events(self._timeframe_s, self._poll_s)
         self._thread = threading.Thread(
-            target=self._listen, args=(next_event,), daemon=True,
+            target=self._listen, args=(self._subscribe(),), daemon=True,
             name='hyperv-power-events')
         self._thread.start()
 
@@ -70,25 +71,63 @@ class EventHandler:
         if thread is not None and thread is not threading.current_thread():
             thread.join(self._poll_s + _STOP_MARGIN_S)
 
+    def _subscribe(self) -> Callable[[], Any]:
+        return self._win.power_events(self._timeframe_s, self._poll_s)
+
     def _listen(self, next_event: Callable[[], Any]) -> None:
         while not self._stopping.is_set():
             try:
                 change = next_event()
-                if change is not None and not self._stopping.is_set():
-                    self._handle(*change)
-            except Exception:
-                # Nobody else would notice that the thread is gone.
-                LOG.exception("A change of a VM's power state was lost.")
+            except Exception as exc:
+                # Nobody else would notice that the thread is gone. A
+                # subscription ends with a restart of the host's WMI service.
+                LOG.warning("Changes of power states outside Nova are not "
+                            "seen; subscribing again: %s",
+                            errors.text_of(exc))
                 self._stopping.wait(_PAUSE_S)
+                next_event = self._resubscribe() or next_event
+                continue
+            if change is not None and not self._stopping.is_set():
+                self._try_to_handle(*change)
+
+    def _resubscribe(self) -> Callable[[], Any] | None:
+        try:
+            return self._subscribe()
+        except Exception as exc:        # the loop comes here again
+            LOG.warning("No subscription yet: %s", errors.text_of(exc))
+            return None
+
+    def _try_to_handle(self, vm_name: str, state: oswin.VMState) -> None:
+        try:
+            self._handle(vm_name, state)
+        except Exception:               # the next events must be heard
+            LOG.exception("The change of VM %s to %s was lost.", vm_name,
+                          state.name)
 
     def _handle(self, vm_name: str, state: oswin.VMState) -> None:
         uuid = self._win.uuid_of(vm_name)
         if uuid is None:        # not Nova's, or gone already
             return
         LOG.debug("VM %s became %s.", vm_name, state.name)
-        if state is oswin.VMState.RUNNING:
-            self._console.start(vm_name, uuid)
-        else:
-            self._console.stop(vm_name)
         if self._emit is not None:
             self._emit(virt_event.LifecycleEvent(uuid, _EVENT_FOR[state]))
+        # Opening a pipe can take seconds: the next events need not wait.
+        threading.Thread(target=self._follow, args=(vm_name, uuid),
+                         daemon=True, name=f'console-{vm_name}').start()
+
+    def _follow(self, vm_name: str, uuid: str) -> None:
+        """Serve the console of a VM that runs now, else stop that.
+
+        The state is read anew: it may have changed since the event, and the
+        threads of several events may come in any order.
+        """
+        try:
+            if self._win.state(vm_name) is oswin.VMState.RUNNING:
+                self._console.start(vm_name, uuid)
+            else:
+                self._console.stop(vm_name)
+        except exception.InstanceNotFound:
+            self._console.stop(vm_name)
+        except Exception:               # the last frame of its thread
+            LOG.warning("The console of VM %s was not looked after.",
+                        vm_name, exc_info=True)
