@@ -24,9 +24,9 @@ CAPABILITIES = {
     'supports_attach_interface': True,
     'supports_device_tagging': True,
     'supports_tagged_attach_interface': True,
-    'supports_tagged_attach_volume': False,
-    'supports_extend_volume': False,
-    'supports_multiattach': False,
+    'supports_tagged_attach_volume': True,
+    'supports_extend_volume': True,
+    'supports_multiattach': True,
     'supports_trusted_certs': True,
     'supports_pcpus': False,
     'supports_accelerators': False,
@@ -72,6 +72,7 @@ class HyperVDriver(driver.ComputeDriver):
 
     def init_host(self, host):
         self._win.check_access()
+        self._ops.volumes.check_host()
         self._ops.events.start(self.emit_event)
         self._ops.recovery.run()
 
@@ -140,8 +141,8 @@ class HyperVDriver(driver.ComputeDriver):
     def cleanup(self, context, instance, network_info, block_device_info=None,
                 destroy_disks=True, migrate_data=None, destroy_vifs=True,
                 destroy_secrets=True):
-        self._ops.vms.cleanup(instance, network_info, destroy_disks,
-                              destroy_vifs)
+        self._ops.vms.cleanup(instance, network_info, block_device_info,
+                              destroy_disks, destroy_vifs)
 
     def delete_instance_files(self, instance):
         self._ops.vms.delete_files(instance)
@@ -151,7 +152,7 @@ class HyperVDriver(driver.ComputeDriver):
 
     def power_on(self, context, instance, network_info,
                  block_device_info=None, accel_info=None, share_info=None):
-        self._ops.power.power_on(instance, network_info)
+        self._ops.power.power_on(instance, network_info, block_device_info)
 
     def power_off(self, instance, timeout=0, retry_interval=0):
         if not hasattr(instance, 'uuid'):
@@ -162,7 +163,7 @@ class HyperVDriver(driver.ComputeDriver):
     def reboot(self, context, instance, network_info, reboot_type,
                block_device_info=None, bad_volumes_callback=None,
                accel_info=None, share_info=None):
-        self._ops.power.reboot(instance, network_info,
+        self._ops.power.reboot(instance, network_info, block_device_info,
                                soft=reboot_type == 'SOFT')
 
     def pause(self, instance):
@@ -176,11 +177,12 @@ class HyperVDriver(driver.ComputeDriver):
 
     def resume(self, context, instance, network_info, block_device_info=None,
                share_info=None):
-        self._ops.power.power_on(instance, network_info)
+        self._ops.power.power_on(instance, network_info, block_device_info)
 
     def resume_state_on_host_boot(self, context, instance, network_info,
                                   share_info, block_device_info=None):
-        self._ops.power.resume_after_boot(instance, network_info)
+        self._ops.power.resume_after_boot(instance, network_info,
+                                          block_device_info)
 
     def poll_rebooting_instances(self, timeout, instances):
         """Nothing to do: reboots here end by themselves, in bounded time."""
@@ -194,10 +196,30 @@ class HyperVDriver(driver.ComputeDriver):
         self._ops.vifs.unplug_all(instance, network_info)
 
     def attach_interface(self, context, instance, image_meta, vif):
-        self._ops.vms.attach_interface(context, instance, vif)
+        self._ops.hotplug.attach_interface(context, instance, vif)
 
     def detach_interface(self, context, instance, vif):
-        self._ops.vms.detach_interface(instance, vif)
+        self._ops.hotplug.detach_interface(context, instance, vif)
+
+    # -- volumes ----------------------------------------------------------
+
+    def get_volume_connector(self, instance):
+        return self._ops.host_ports.properties()
+
+    def attach_volume(self, context, connection_info, instance, mountpoint,
+                      disk_bus=None, device_type=None, encryption=None):
+        self._ops.hotplug.attach_volume(
+            context, connection_info, instance,
+            {'mount_device': mountpoint, 'disk_bus': disk_bus,
+             'device_type': device_type}, encryption)
+
+    def detach_volume(self, context, connection_info, instance, mountpoint,
+                      encryption=None):
+        self._ops.hotplug.detach_volume(context, connection_info, instance)
+
+    def extend_volume(self, context, connection_info, instance,
+                      requested_size):
+        self._ops.volumes.extend(connection_info, requested_size)
 
     # -- consoles ---------------------------------------------------------
 

@@ -7,6 +7,7 @@ Ours derive from the Nova exception that the compute manager already handles::
     +-- HyperVError                   any failed call to Hyper-V
     |   +-- HypervisorPermissionDenied    the service account lacks rights
     |   +-- DiskOperationFailed           virtual disk or file operation
+    |   +-- UnknownDisk                   nobody knows whose disk it is
     |   +-- CommandFailed                 qemu-img, mkisofs
     |   +-- ClusterOperationFailed        failover cluster
     |   +-- NotSupportedByHost            this Windows version cannot do it
@@ -55,6 +56,13 @@ class HypervisorPermissionDenied(HyperVError):
 
 class DiskOperationFailed(HyperVError):
     msg_fmt = _("Disk operation failed: %(reason)s")
+
+
+class UnknownDisk(HyperVError):
+    msg_fmt = _("%(vm_name)s has a physical disk at %(slot)s, tagged "
+                "%(tag)s, that belongs to no volume of this instance. Which "
+                "disk of the host it would get is not known, so it does not "
+                "start. Remove that disk from the VM")
 
 
 class CommandFailed(HyperVError):
@@ -154,6 +162,15 @@ def is_foreign(exc: BaseException) -> bool:
 def is_expected(exc: BaseException) -> bool:
     """Whether *exc* tells of the host or the request, not of a defect."""
     return isinstance(exc, exception.NovaException) or is_foreign(exc)
+
+
+def is_foreign_or_ours(exc: BaseException) -> bool:
+    """Whether another attempt may succeed: the host's trouble, no refusal.
+
+    :class:`nova.exception.DiskNotFound` is one that may pass, too.
+    """
+    return (isinstance(exc, (HyperVError, exception.DiskNotFound))
+            or is_foreign(exc))
 
 
 def to_nova(exc: BaseException, vm_name: str = '') -> exception.NovaException:

@@ -8,6 +8,7 @@ rest of the driver sees :class:`Win`, :class:`VMState` and ``HostCaps``.
 
 from collections.abc import Callable
 import enum
+import functools
 import types
 from typing import Any
 
@@ -16,6 +17,7 @@ from nova import utils as nova_utils
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import hostcaps
 from compute_hyperv import model
 from compute_hyperv import osfiles
 from compute_hyperv import oswin_loader
@@ -27,15 +29,6 @@ from os_win import constants  # noqa: E402,H306
 from os_win import exceptions as os_win_exc  # noqa: E402,H306
 
 LOG = logging.getLogger(__name__)
-
-#: Windows Server 2012 R2: the first with generation 2 and with a WMI that
-#: os-win can use from several threads.
-_MINIMUM = (6, 3, 0)
-_BUILD_2016 = 14393
-_BUILD_2019 = 17763
-_BUILD_2022 = 20348
-_BUILD_2025 = 26100
-_TIB_MIB = 1024 * 1024
 
 #: Codes of Msvm_ComputerSystem.EnabledState whose changes are events.
 _EVENT_STATES = (2, 3, 6, 9)
@@ -69,44 +62,6 @@ def native(module: types.ModuleType) -> Any:
     return eventlet.patcher.original(module.__name__)
 
 
-def _limits(build: int) -> tuple[model.MachineLimits, ...]:
-    one, two = model.Generation.ONE, model.Generation.TWO
-    if build >= _BUILD_2025:
-        largest = (2048, 240 * _TIB_MIB)
-    elif build >= _BUILD_2022:
-        largest = (1024, 240 * _TIB_MIB)
-    elif build >= _BUILD_2016:
-        largest = (240, 12 * _TIB_MIB)
-    else:
-        largest = (64, _TIB_MIB)
-    return (model.MachineLimits(generation=one, vcpus=64,
-                                memory_mib=_TIB_MIB),
-            model.MachineLimits(generation=two, vcpus=largest[0],
-                                memory_mib=largest[1]))
-
-
-def caps_of(version: str, *, clustered: bool = False) -> model.HostCaps:
-    """What a Windows version can do.
-
-    :param version: as in ``Win32_OperatingSystem.Version``, '10.0.20348'.
-    :raises HypervisorTooOld: before Windows Server 2012 R2.
-    """
-    windows = model.WindowsVersion.parse(version)
-    if (windows.major, windows.minor, windows.build) < _MINIMUM:
-        raise exception.HypervisorTooOld(
-            version='Windows Server 2012 R2 (6.3); this is ' + str(windows))
-    is_2016 = windows.major >= 10
-    return model.HostCaps(
-        windows=windows, limits=_limits(windows.build if is_2016 else 0),
-        hot_nic=is_2016, nested=is_2016, linux_secure_boot=is_2016,
-        vtpm=is_2016, dda=is_2016,
-        # Removed by the security updates of 2020 to 2021 (KB4570006); 2016
-        # lost it later than 2019 and operators could keep it there.
-        remotefx=windows.build < _BUILD_2019,
-        production_checkpoints=is_2016,
-        threads_per_core=windows.build >= _BUILD_2019, clustered=clustered)
-
-
 class Win:
     """One Hyper-V host.
 
@@ -121,7 +76,7 @@ class Win:
         self.name: str = host.name
         self.files: osfiles.Files = host.files
         self.host = factory.get_hostutils()
-        self.caps = caps_of(self.host.get_windows_version())
+        self.caps = hostcaps.caps_of(self.host.get_windows_version())
         self.vm = factory.get_vmutils()
         self.vhd = factory.get_vhdutils()
         self.net = factory.get_networkutils()
@@ -133,6 +88,10 @@ class Win:
         self._named_pipe = factory.get_named_pipe_handler
         self._io_queue = factory.namedpipe.ioutils.IOQueue
         self._get_clusterutils = factory.get_clusterutils
+        # Their libraries are not on every host: loaded when first called.
+        self.iscsi = functools.cache(factory.get_iscsi_initiator_utils)
+        self.fc = functools.cache(factory.get_fc_utils)
+        self.smb = functools.cache(factory.get_smbutils)
 
     def check_access(self) -> None:
         """Check that this account may manage Hyper-V.

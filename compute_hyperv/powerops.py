@@ -47,11 +47,12 @@ class PowerOps:
     """
 
     def __init__(self, *, win: oswin.Win, vifs: Any, console: Any,
-                 metrics: Any, soft_reboot_s: int, jobs_timeout_s: int,
-                 operation_timeout_s: int,
+                 volumes: Any, metrics: Any, soft_reboot_s: int,
+                 jobs_timeout_s: int, operation_timeout_s: int,
                  clock: operation.Clock = time) -> None:
         self._win = win
         self._vifs = vifs
+        self._volumes = volumes
         self._console = console
         self._metrics = metrics
         self._soft_reboot_s = soft_reboot_s
@@ -74,8 +75,13 @@ class PowerOps:
 
     # -- what Nova asks for ----------------------------------------------
 
-    def power_on(self, instance: Any, network_info: Any) -> None:
-        """Start a VM after making sure that its ports are plugged."""
+    def power_on(self, instance: Any, network_info: Any,
+                 block_device_info: Any = None) -> None:
+        """Start a VM with its volumes connected and its ports plugged.
+
+        :raises UnknownDisk: see :meth:`volumeops.VolumeOps.reconnect`.
+        """
+        self._volumes.reconnect(instance.name, block_device_info)
         self._vifs.plug_all(instance, network_info)
         self.start(instance)
 
@@ -97,7 +103,8 @@ class PowerOps:
         except exception.InstanceNotFound:
             LOG.debug("There is no VM to stop.", instance=instance)
 
-    def reboot(self, instance: Any, network_info: Any, soft: bool) -> None:
+    def reboot(self, instance: Any, network_info: Any,
+               block_device_info: Any, soft: bool) -> None:
         """Restart a VM.
 
         :param soft: let the guest shut down; if it does not within
@@ -112,7 +119,7 @@ class PowerOps:
                         self._soft_reboot_s, instance=instance)
         self._console.stop(name)
         self.turn_off(name)
-        self.power_on(instance, network_info)
+        self.power_on(instance, network_info, block_device_info)
 
     def pause(self, instance: Any) -> None:
         """Freeze a running VM; its memory stays."""
@@ -128,7 +135,8 @@ class PowerOps:
         self._console.stop(instance.name)
         self._change(instance.name, oswin.VMState.SAVED)
 
-    def resume_after_boot(self, instance: Any, network_info: Any) -> None:
+    def resume_after_boot(self, instance: Any, network_info: Any,
+                          block_device_info: Any) -> None:
         """Start a VM that ran before its host went down.
 
         Nothing to do if something else started it.
@@ -136,7 +144,7 @@ class PowerOps:
         if self._win.state(instance.name) in (oswin.VMState.RUNNING,
                                               oswin.VMState.PAUSED):
             return
-        self.power_on(instance, network_info)
+        self.power_on(instance, network_info, block_device_info)
 
     # -- parts ------------------------------------------------------------
 

@@ -4,16 +4,15 @@
 from typing import Any
 
 from nova import exception
-from nova import objects
 from nova.virt import configdrive as nova_configdrive
 from nova.virt import hardware
 from oslo_log import log as logging
 
+from compute_hyperv import guestmetadata
 from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import operation
 from compute_hyperv import oswin
-from compute_hyperv.plan import metadata
 
 LOG = logging.getLogger(__name__)
 
@@ -34,15 +33,16 @@ class VMOps:
     """
 
     def __init__(self, *, win: oswin.Win, planner: Any, paths: Any,
-                 image_cache: Any, disks: Any, config_drive: Any, vifs: Any,
-                 power: Any, console: Any, locks: locks.Locks,
-                 force_destroy: bool) -> None:
+                 image_cache: Any, disks: Any, config_drive: Any,
+                 volumes: Any, vifs: Any, power: Any, console: Any,
+                 locks: locks.Locks, force_destroy: bool) -> None:
         self._win = win
         self._planner = planner
         self._paths = paths
         self._image_cache = image_cache
         self._disks = disks
         self._config_drive = config_drive
+        self._volumes = volumes
         self._vifs = vifs
         self._power = power
         self._console = console
@@ -103,15 +103,19 @@ class VMOps:
             progress.step('image')
             plan = self._with_image(context, instance, image_meta, plan,
                                     layout)
+            # Undone after the VM, which holds their disks, is removed.
+            undo.on_failure(self._volumes.disconnect_all, block_device_info)
             progress.step('disks')
             self._make_disks(instance, plan, network_info, injected_files,
                              admin_password, undo)
             progress.step('machine')
             self._define(instance, plan, layout, undo)
+            progress.step('volumes')
+            attached = self._volumes.attach_all(plan.vm_name, plan.volumes)
             progress.step('ports')
             with self._vifs.plugged(instance, network_info, plan.nics, undo):
-                self._set_boot_order(plan)
-            self._store_metadata(context, instance, plan)
+                self._set_boot_order(plan, attached)
+            guestmetadata.store(context, instance, plan)
             if power_on:
                 progress.step('power on')
                 self._power.start(instance, undo)
@@ -193,58 +197,20 @@ class VMOps:
             self._win.vm.enable_secure_boot(
                 vm_name, machine.security.needs_microsoft_uefi_ca)
 
-    def _set_boot_order(self, plan: model.InstancePlan) -> None:
+    def _set_boot_order(self, plan: model.InstancePlan,
+                        attached: dict[str, str]) -> None:
+        """Tell the firmware what to boot from.
+
+        :param attached: volume id -> what its drive stands for.
+        """
         if plan.machine.generation is model.Generation.TWO:
-            order: list[Any] = [drive.path for drive in plan.boot_drives
-                                if isinstance(drive, model.DiskSpec)]
+            order: list[Any] = [
+                drive.path if isinstance(drive, model.DiskSpec)
+                else attached[drive.volume_id]
+                for drive in plan.boot_drives]
         else:
             order = [int(device) for device in plan.boot_devices]
         self._win.vm.set_boot_order(plan.vm_name, order)
-
-    def _store_metadata(self, context: Any, instance: Any,
-                        plan: model.InstancePlan) -> None:
-        """Let the metadata service tell the guest about its devices."""
-        bdms = objects.BlockDeviceMappingList.get_by_instance_uuid(
-            context, instance.uuid)
-        instance.device_metadata = metadata.plan_metadata(
-            plan, nic_tags=self._nic_tags(context, instance),
-            disk_tags={bdm.device_name: bdm.tag for bdm in bdms
-                       if bdm.device_name and bdm.tag})
-        instance.save()
-
-    def _nic_tags(self, context: Any, instance: Any) -> dict[str, str]:
-        vifs = objects.VirtualInterfaceList.get_by_instance_uuid(
-            context, instance.uuid)
-        return {vif.uuid: vif.tag for vif in vifs if vif.tag}
-
-    # -- interfaces -------------------------------------------------------
-
-    def attach_interface(self, context: Any, instance: Any,
-                         vif: Any) -> None:
-        """Add a NIC and tell the guest's metadata about it.
-
-        :raises InterfaceAttachFailed: see :meth:`vifops.VifOps.attach`.
-        """
-        nic = self._vifs.attach(instance, vif)
-        tag = self._nic_tags(context, instance).get(nic.port_id)
-        self._replace_nic(instance, nic.mac, metadata.nic_metadata(nic, tag))
-
-    def detach_interface(self, instance: Any, vif: Any) -> None:
-        """Remove a NIC, also from the guest's metadata.
-
-        :raises InterfaceDetachFailed: see :meth:`vifops.VifOps.detach`.
-        """
-        self._vifs.detach(instance, vif)
-        self._replace_nic(instance, vif['address'])
-
-    def _replace_nic(self, instance: Any, mac: str, *new: Any) -> None:
-        known = (instance.device_metadata.devices
-                 if instance.device_metadata else [])
-        devices = [device for device in known
-                   if getattr(device, 'mac', None) != mac]
-        instance.device_metadata = objects.InstanceDeviceMetadata(
-            devices=[*devices, *new])
-        instance.save()
 
     # -- destroy ----------------------------------------------------------
 
@@ -265,6 +231,8 @@ class VMOps:
         with self._locks.held(*wanted):
             progress.step('machine')
             removed = self._remove_vm(instance.name, instance.uuid)
+            progress.step('volumes')
+            self._volumes.disconnect_all(block_device_info, force=True)
             if destroy_disks and removed:
                 progress.step('files')
                 self.delete_files(instance)
@@ -274,7 +242,8 @@ class VMOps:
         LOG.info("Destroyed in %.1f seconds.", progress.elapsed_s,
                  instance=instance)
 
-    def cleanup(self, instance: Any, network_info: Any, destroy_disks: bool,
+    def cleanup(self, instance: Any, network_info: Any,
+                block_device_info: Any, destroy_disks: bool,
                 destroy_vifs: bool) -> None:
         """Remove what an instance that is no longer here left behind.
 
@@ -283,6 +252,7 @@ class VMOps:
         self._console.stop(instance.name)
         if destroy_vifs:
             self._vifs.unplug_all(instance, network_info)
+        self._volumes.disconnect_all(block_device_info, force=True)
         if destroy_disks and self._win.find_owner(instance.name) is None:
             self.delete_files(instance)
 

@@ -5,6 +5,7 @@ The only place that reads option values; everything else takes them in its
 constructor.
 """
 
+from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
@@ -13,11 +14,15 @@ from tooz import coordination
 
 from compute_hyperv import conf
 from compute_hyperv import configdrive
+from compute_hyperv import connectors
+from compute_hyperv.connectors import hostports
+from compute_hyperv.connectors import iscsi
 from compute_hyperv.console import serialconsoleops
 from compute_hyperv.console import serialproxy
 from compute_hyperv import diskops
 from compute_hyperv import eventhandler
 from compute_hyperv import hostops
+from compute_hyperv import hotplug
 from compute_hyperv import imagecache
 from compute_hyperv import images
 from compute_hyperv import locks
@@ -28,13 +33,17 @@ from compute_hyperv import paths
 from compute_hyperv import plan
 from compute_hyperv.plan import disks as plan_disks
 from compute_hyperv.plan import machine as plan_machine
+from compute_hyperv.plan import volumes as plan_volumes
 from compute_hyperv import powerops
 from compute_hyperv import recovery
 from compute_hyperv import vifops
 from compute_hyperv import vmops
+from compute_hyperv import volumeops
 
 LOG = logging.getLogger(__name__)
 CONF = conf.CONF
+
+_Connectors = Mapping[str, connectors.Connector]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +54,9 @@ class Ops:
     vms: vmops.VMOps
     power: powerops.PowerOps
     vifs: vifops.VifOps
+    volumes: volumeops.VolumeOps
+    hotplug: hotplug.HotPlug
+    host_ports: hostports.HostPorts
     console: serialconsoleops.SerialConsoleOps
     image_cache: imagecache.ImageCache
     host: hostops.HostOps
@@ -71,7 +83,48 @@ def _locks(host_name: str, host_paths: paths.Paths) -> locks.Locks:
                        CONF.hyperv.lock_timeout)
 
 
-def _planner(caps: model.HostCaps) -> plan.Planner:
+def _search() -> connectors.Search:
+    return connectors.Search(
+        attempts=CONF.hyperv.mounted_disk_query_retry_count,
+        interval_s=CONF.hyperv.mounted_disk_query_retry_interval)
+
+
+def _connectors(win: oswin.Win, host_locks: locks.Locks) -> _Connectors:
+    """What can be attached here, by Cinder's ``driver_volume_type``."""
+    return {
+        'iscsi': iscsi.ISCSIConnector(
+            win=win, locks=host_locks, search=_search(),
+            multipath=CONF.hyperv.use_multipath_io,
+            initiators=CONF.hyperv.iscsi_initiator_list),
+    }
+
+
+def _protocols(by_protocol: _Connectors) -> plan_volumes.Protocols:
+    def able(name: str) -> frozenset[str]:
+        return frozenset(protocol for protocol, connector
+                         in by_protocol.items()
+                         if getattr(connector.caps, name))
+    return plan_volumes.Protocols(
+        known=frozenset(by_protocol), multiattach=able('multiattach'),
+        qos=able('qos'))
+
+
+def _volumes(win: oswin.Win, planner: plan.Planner,
+             by_protocol: _Connectors) -> volumeops.VolumeOps:
+    return volumeops.VolumeOps(
+        win=win, planner=planner, by_protocol=by_protocol, search=_search(),
+        retries=CONF.hyperv.volume_attach_retry_count,
+        retry_interval_s=CONF.hyperv.volume_attach_retry_interval)
+
+
+def _host_ports(win: oswin.Win) -> hostports.HostPorts:
+    return hostports.HostPorts(
+        win=win, host=CONF.host, storage_ip=CONF.my_block_storage_ip,
+        multipath=CONF.hyperv.use_multipath_io)
+
+
+def _planner(caps: model.HostCaps, by_protocol: _Connectors
+             ) -> plan.Planner:
     shutdown = (model.ShutdownAction.SHUTDOWN
                 if CONF.hyperv.instance_automatic_shutdown else None)
     return plan.Planner(caps, plan.PlanOptions(
@@ -83,7 +136,7 @@ def _planner(caps: model.HostCaps) -> plan.Planner:
             use_cow_images=CONF.use_cow_images,
             config_drive_cdrom=CONF.hyperv.config_drive_cdrom,
             config_drive_format=CONF.config_drive_format,
-            volume_protocols=frozenset()),
+            volumes=_protocols(by_protocol)),
         vswitch_name=CONF.hyperv.vswitch_name))
 
 
@@ -140,7 +193,9 @@ def build(virtapi: Any) -> Ops:
     win = oswin.connect()
     host_paths = _paths(win)
     host_locks = _locks(win.name, host_paths)
-    planner = _planner(win.caps)
+    by_protocol = _connectors(win, host_locks)
+    planner = _planner(win.caps, by_protocol)
+    volumes = _volumes(win, planner, by_protocol)
     vifs = _vifs(win, virtapi)
     console = _console(win, host_paths)
     host = _host(win, host_paths)
@@ -150,17 +205,21 @@ def build(virtapi: Any) -> Ops:
     disks = diskops.DiskOps(win, host_paths)
     image_cache = _image_cache(win, host_paths, host_locks, disks)
     power = powerops.PowerOps(
-        win=win, vifs=vifs, console=console, metrics=metrics,
-        soft_reboot_s=CONF.hyperv.wait_soft_reboot_seconds,
+        win=win, vifs=vifs, console=console, volumes=volumes,
+        metrics=metrics, soft_reboot_s=CONF.hyperv.wait_soft_reboot_seconds,
         jobs_timeout_s=CONF.os_win.wmi_job_terminate_timeout,
         operation_timeout_s=CONF.hyperv.vm_operation_timeout)
     vms = vmops.VMOps(
         win=win, planner=planner, paths=host_paths, image_cache=image_cache,
-        disks=disks, config_drive=_config_drive(host_paths), vifs=vifs,
-        power=power, console=console, locks=host_locks,
+        disks=disks, config_drive=_config_drive(host_paths),
+        volumes=volumes, vifs=vifs, power=power, console=console,
+        locks=host_locks,
         force_destroy=CONF.hyperv.force_destroy_instances)
     return Ops(
         win=win, vms=vms, power=power, vifs=vifs, console=console,
+        volumes=volumes, host_ports=_host_ports(win),
+        hotplug=hotplug.HotPlug(vifs=vifs, volumes=volumes,
+                                locks=host_locks),
         image_cache=image_cache, metrics=metrics,
         host=host,
         events=eventhandler.EventHandler(

@@ -8,8 +8,8 @@ import uuid
 from nova.network import model as network_model
 from nova import objects
 
+from compute_hyperv import hostcaps
 from compute_hyperv import model
-from compute_hyperv import oswin
 
 objects.register_all()
 
@@ -23,7 +23,7 @@ VERSIONS = {'2012R2': '6.3.9600', '2016': '10.0.14393',
 
 def caps(release='2022', **changes):
     """HostCaps as oswin makes them for that release."""
-    return dataclasses.replace(oswin.caps_of(VERSIONS[release]), **changes)
+    return dataclasses.replace(hostcaps.caps_of(VERSIONS[release]), **changes)
 
 
 def flavor(memory_mib=512, vcpus=1, disk_gib=10, ephemeral_gib=0, swap_mib=0,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from compute_hyperv.model.values import Bus
 from compute_hyperv.model.values import DiskFormat
@@ -80,6 +81,16 @@ class VolumeSpec:
     slot: Slot
     boot_index: int | None = None
     device_name: str | None = None
+    #: Nova's ``connection_info``; it holds secrets, so no log shows it.
+    connection: dict[str, Any] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False)
+    qos: QosSpec | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The protocol's part of the connection."""
+        found: dict[str, Any] = self.connection.get('data') or {}
+        return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,6 +19,8 @@ from compute_hyperv.plan import disks
 from compute_hyperv.plan import machine
 from compute_hyperv.plan import nics
 from compute_hyperv.plan import request
+from compute_hyperv.plan import slots
+from compute_hyperv.plan import volumes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +69,18 @@ class Planner:
             vm_name=instance.name, uuid=instance.uuid, machine=spec,
             disks=drives.disks, volumes=drives.volumes,
             nics=self.nics(network_info))
+
+    def volume(self, volume: disks.BlockDevice,
+               generation: model.Generation,
+               taken: collections.abc.Iterable[model.Slot]
+               ) -> model.VolumeSpec:
+        """The place of one more volume; see :func:`volumes.plan_volume`.
+
+        :param taken: slots of the VM that are in use.
+        """
+        free = slots.Slots(generation, self._caps, taken)
+        return volumes.plan_volume(volume, free,
+                                   self._options.disks.volumes)
 
     def nics(self, network_info: collections.abc.Iterable[nics.Vif]
              ) -> tuple[model.NicSpec, ...]:

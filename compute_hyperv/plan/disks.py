@@ -24,8 +24,10 @@ from typing import Any
 from nova import exception
 
 from compute_hyperv import model
+from compute_hyperv.plan import drivechecks
 from compute_hyperv.plan import request as req
 from compute_hyperv.plan import slots as slot_plan
+from compute_hyperv.plan import volumes
 
 #: One entry of Nova's ``block_device_info`` lists.
 BlockDevice = collections.abc.Mapping[str, Any]
@@ -34,7 +36,6 @@ BlockDeviceInfo = collections.abc.Mapping[str, Any]
 _CONFIG_SLOT = model.Slot(bus=model.Bus.IDE, controller=1, lun=1)
 #: Image formats that hold a disk; ``images`` converts all but VHD(X).
 _DISK_FORMATS = ('qcow2', 'raw', 'vhd', 'vhdx', 'vmdk')
-_IOPS_BYTES = 8 * model.KIB
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +47,7 @@ class DiskOptions:
     #: Nova's option of that name; ISO 9660 is the only one here.
     config_drive_format: str = 'iso9660'
     #: Protocols of volumes that this node can attach.
-    volume_protocols: frozenset[str] = frozenset()
+    volumes: volumes.Protocols = volumes.Protocols()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,8 +85,8 @@ class DiskPlanner:
         :raises nova.exception.VolumeDriverNotFound: a volume of a
             protocol that this node does not know.
         """
-        volumes = tuple(info.get('block_device_mapping') or ())
-        root_volume = _find_root_volume(info, volumes)
+        mapping = tuple(info.get('block_device_mapping') or ())
+        root_volume = _find_root_volume(info, mapping)
         # The boot slot first, then the config drive, so that data disks
         # cannot take either.
         boot: list[model.DiskSpec] = []
@@ -96,7 +97,7 @@ class DiskPlanner:
             specs.append(self._volume(root_volume, boots=True))
         config = [self._config_disk()] if config_drive else []
         data = self._ephemerals(info) + self._swap(info)
-        specs += [self._volume(volume, boots=False) for volume in volumes
+        specs += [self._volume(volume, boots=False) for volume in mapping
                   if volume is not root_volume]
         return DiskPlan(disks=tuple(boot + data + config),
                         volumes=tuple(specs))
@@ -105,7 +106,7 @@ class DiskPlanner:
 
     def _image_disks(self, info: BlockDeviceInfo) -> list[model.DiskSpec]:
         device: BlockDevice = next(iter(info.get('image') or ()), {})
-        _refuse_encrypted(device, 'the root disk')
+        drivechecks.refuse_encrypted(device, 'the root disk')
         device_name = _text(device.get('device_name')
                             or info.get('root_device_name'))
         if self._request.disk_format == 'iso':
@@ -159,8 +160,8 @@ class DiskPlanner:
         asked = device.get('disk_bus')
         if asked:
             if asked != boot.value:
-                raise self._bad_bus(_text(asked) or '', 'the root disk',
-                                    boot.value)
+                raise self._slots.bad_bus(_text(asked) or '', 'the root disk',
+                                          boot.value)
             return boot
         self._request.find_property_choice(prop, (boot.value,))
         return boot
@@ -171,7 +172,7 @@ class DiskPlanner:
         disks = []
         for index, device in enumerate(info.get('ephemerals') or ()):
             name = f'ephemeral disk {index}'
-            self._check_device(device, name)
+            drivechecks.check_device(device, name)
             disks.append(self._blank(
                 device, name, model.DiskRole.EPHEMERAL,
                 self._layout.ephemeral_path(index, model.DiskFormat.VHDX),
@@ -182,7 +183,7 @@ class DiskPlanner:
         device = info.get('swap')
         if not device or not device.get('swap_size'):
             return []
-        self._check_device(device, 'swap disk')
+        drivechecks.check_device(device, 'swap disk')
         return [self._blank(
             device, 'swap disk', model.DiskRole.SWAP,
             self._layout.swap_path(model.DiskFormat.VHDX),
@@ -195,7 +196,8 @@ class DiskPlanner:
         return model.DiskSpec(
             role=role, path=path, format=model.DiskFormat.VHDX,
             source=model.DiskSource.BLANK, size_bytes=size_bytes,
-            slot=self._take(self._data_bus(device, name), name),
+            slot=self._take(
+                self._slots.data_bus(device.get('disk_bus'), name), name),
             qos=self._qos, device_name=_text(device.get('device_name')))
 
     def _config_disk(self) -> model.DiskSpec:
@@ -223,68 +225,23 @@ class DiskPlanner:
 
     def _volume(self, volume: BlockDevice, *,
                 boots: bool) -> model.VolumeSpec:
-        connection = volume.get('connection_info') or {}
-        volume_id = str(connection.get('serial') or '')
-        name = f'volume {volume_id}'
-        self._check_device(volume, name)
-        protocol = str(connection.get('driver_volume_type'))
-        if protocol not in self._options.volume_protocols:
-            raise exception.VolumeDriverNotFound(driver_type=protocol)
-        bus = self._data_bus(volume, name)
+        bus = None
         if boots:
             bus = self._root_bus(volume, 'hw_disk_bus')
-        boot_index = volume.get('boot_index')
-        if boots and boot_index is None:
-            boot_index = 0
-        if boot_index is not None and int(boot_index) < 0:
-            boot_index = None
-        return model.VolumeSpec(
-            volume_id=volume_id, protocol=protocol,
-            slot=self._take(bus, name), boot_index=boot_index,
-            device_name=_text(volume.get('mount_device')))
+        return volumes.plan_volume(
+            volume, self._slots, self._options.volumes, boot_bus=bus)
 
     # -- rules for all of them ---------------------------------------------
 
     def _take(self, bus: model.Bus, name: str) -> model.Slot:
         return self._slots.take(bus, name)
 
-    def _data_bus(self, device: BlockDevice, name: str) -> model.Bus:
-        asked = device.get('disk_bus')
-        if not asked:
-            return model.Bus.SCSI
-        for bus in self._slots.buses:
-            if bus.value == asked:
-                return bus
-        allowed = ', '.join(bus.value for bus in self._slots.buses)
-        raise self._bad_bus(str(asked), name, allowed)
-
-    def _bad_bus(self, bus: str, name: str,
-                 allowed: str) -> exception.InvalidInput:
-        return req.conflict(
-            f'disk_bus={bus} of {name}; allowed for generation '
-            f'{self._generation.value}: {allowed}')
-
-    def _check_device(self, device: BlockDevice, name: str) -> None:
-        _refuse_encrypted(device, name)
-        device_type = device.get('device_type')
-        if device_type not in (None, 'disk'):
-            raise req.conflict(
-                f'device_type={device_type} of {name}; allowed: disk')
-
 
 def plan_qos(request: req.Request) -> model.QosSpec | None:
-    """The limit of every local disk of an instance.
-
-    Hyper-V counts I/O in units of 8 KiB: bytes are rounded down to it,
-    but not to nothing.  A limit of operations wins over one of bytes.
-    """
-    iops = request.find_spec_int('quota:disk_total_iops_sec', minimum=0)
-    rate = request.find_spec_int('quota:disk_total_bytes_sec', minimum=0)
-    if iops:
-        return model.QosSpec(max_iops=iops)
-    if rate:
-        return model.QosSpec(max_iops=max(1, rate // _IOPS_BYTES))
-    return None
+    """The limit of every local disk of an instance."""
+    return drivechecks.qos_of(
+        request.find_spec_int('quota:disk_total_iops_sec', minimum=0),
+        request.find_spec_int('quota:disk_total_bytes_sec', minimum=0))
 
 
 def fit_image(disk: model.DiskSpec, image: model.CachedImage,
@@ -321,13 +278,6 @@ def _find_root_volume(info: BlockDeviceInfo,
                  if root_device
                  and _text(volume.get('mount_device')) == root_device),
                 None)
-
-
-def _refuse_encrypted(device: BlockDevice, name: str) -> None:
-    if device.get('encrypted'):
-        raise req.conflict(
-            f'hw:ephemeral_encryption: {name} cannot be encrypted on '
-            'Hyper-V; allowed: false')
 
 
 def _text(value: object) -> str | None:

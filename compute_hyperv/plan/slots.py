@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import collections.abc
+
 from nova import exception
 
 from compute_hyperv import model
+from compute_hyperv.plan import request as req
 
 
 class Slots:
@@ -16,7 +19,8 @@ class Slots:
     """
 
     def __init__(self, generation: model.Generation,
-                 caps: model.HostCaps) -> None:
+                 caps: model.HostCaps,
+                 taken: collections.abc.Iterable[model.Slot] = ()) -> None:
         self._generation = generation
         self._all: dict[model.Bus, tuple[model.Slot, ...]] = {
             model.Bus.SCSI: tuple(
@@ -27,7 +31,7 @@ class Slots:
                 model.Slot(bus=model.Bus.IDE, controller=controller, lun=lun)
                 for controller in range(model.IDE_CONTROLLERS)
                 for lun in range(caps.ide_luns))
-        self._taken: set[model.Slot] = set()
+        self._taken = set(taken)
 
     @property
     def buses(self) -> tuple[model.Bus, ...]:
@@ -38,6 +42,28 @@ class Slots:
     def boot_bus(self) -> model.Bus:
         """The bus that the firmware can boot from."""
         return self.buses[0]
+
+    def data_bus(self, asked: object, drive: str) -> model.Bus:
+        """The bus of a disk that nothing boots from.
+
+        :param asked: what the user wants; SCSI if nothing.
+        :param drive: what it is for, for the message.
+        :raises nova.exception.InvalidInput: this generation lacks it.
+        """
+        if not asked:
+            return model.Bus.SCSI
+        for bus in self.buses:
+            if bus.value == asked:
+                return bus
+        allowed = ', '.join(bus.value for bus in self.buses)
+        raise self.bad_bus(str(asked), drive, allowed)
+
+    def bad_bus(self, bus: str, drive: str,
+                allowed: str) -> exception.InvalidInput:
+        """The refusal of a bus."""
+        return req.conflict(
+            f'disk_bus={bus} of {drive}; allowed for generation '
+            f'{self._generation.value}: {allowed}')
 
     def reserve(self, slot: model.Slot) -> model.Slot:
         """Keep a particular slot; it must be free.

@@ -78,7 +78,7 @@ class BorderTest(hostcase.HostTestCase):
         self.assertIn('up', self.driver.get_host_uptime())
 
     @ddt.data(('swap_volume', 6), ('snapshot', 4), ('rescue', 7),
-              ('extend_volume', 4), ('set_admin_password', 2))
+              ('set_admin_password', 2))
     @ddt.unpack
     def test_what_is_not_supported_says_so(self, method, arguments):
         """L173: what is not supported raises not-implemented."""

@@ -3,6 +3,7 @@ import ddt
 from nova import exception
 
 from compute_hyperv import errors
+from compute_hyperv import hostcaps
 from compute_hyperv import model
 from compute_hyperv import oswin
 from tests import base
@@ -18,7 +19,7 @@ class CapsTest(base.TestCase):
     def test_older_hosts_are_refused(self, version):
         """A4: 2012 R2 is the minimum; a clear error."""
         self.assert_refuses(exception.HypervisorTooOld, version, '2012 R2',
-                            call=lambda: oswin.caps_of(version))
+                            call=lambda: hostcaps.caps_of(version))
 
     @ddt.data(('6.3.9600', False, 64), ('10.0.14393', True, 240),
               ('10.0.17763', True, 240), ('10.0.20348', True, 1024),
@@ -26,7 +27,7 @@ class CapsTest(base.TestCase):
     @ddt.unpack
     def test_features_by_version(self, version, is_2016, vcpus):
         """A4: features are gated by version."""
-        caps = oswin.caps_of(version)
+        caps = hostcaps.caps_of(version)
         self.assertEqual([is_2016] * 7, [
             caps.hot_nic, caps.nested, caps.linux_secure_boot, caps.vtpm,
             caps.dda, caps.production_checkpoints, caps.windows.major == 10])
@@ -39,7 +40,7 @@ class CapsTest(base.TestCase):
     def test_features_that_went_or_came_in_2019(self, version, remotefx,
                                                 threads):
         """L054: RemoteFX was removed; threads per core came."""
-        caps = oswin.caps_of(version)
+        caps = hostcaps.caps_of(version)
         self.assertEqual((remotefx, threads),
                          (caps.remotefx, caps.threads_per_core))
 

@@ -158,7 +158,7 @@ class RebootTest(PowerCase):
     def reboot(self, soft):
         self.power.start(self.instance)
         before = self.vm_.worker
-        self.power.reboot(self.instance, None, soft=soft)
+        self.power.reboot(self.instance, None, None, soft=soft)
         self.assertEqual(sim_vm.RUNNING, self.vm_.state)
         self.assertIsNot(before, self.vm_.worker)
 
@@ -187,17 +187,17 @@ class RebootTest(PowerCase):
         for change in (self.power.pause, self.power.suspend):
             self.power.start(self.instance)
             change(self.instance)
-            self.power.reboot(self.instance, None, soft=False)
+            self.power.reboot(self.instance, None, None, soft=False)
             self.assertEqual(sim_vm.RUNNING, self.vm_.state)
 
 
 class HostBootTest(PowerCase):
 
     def test_only_what_does_not_run_is_started(self):
-        self.power.resume_after_boot(self.instance, None)
+        self.power.resume_after_boot(self.instance, None, None)
         self.assertEqual(sim_vm.RUNNING, self.vm_.state)
         self.power.pause(self.instance)
-        self.power.resume_after_boot(self.instance, None)
+        self.power.resume_after_boot(self.instance, None, None)
         self.assertEqual(sim_vm.PAUSED, self.vm_.state)
 
 

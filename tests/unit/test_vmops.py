@@ -154,7 +154,7 @@ class DestroyTest(VMCase):
         other = factories.instance(id=self.instance.id)
         self.define(other)
         self.destroy()
-        self.vms.cleanup(self.instance, None, destroy_disks=True,
+        self.vms.cleanup(self.instance, None, None, destroy_disks=True,
                          destroy_vifs=True)
         self.assertEqual([other.name], self.vm_names)
         self.assertTrue(self.paths.exists(

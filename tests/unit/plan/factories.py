@@ -8,6 +8,7 @@ from compute_hyperv import plan
 from compute_hyperv.plan import disks
 from compute_hyperv.plan import machine
 from compute_hyperv.plan import request
+from compute_hyperv.plan import volumes
 
 UUID = '5f2b2c1e-6d0f-4d8e-9a4e-7f1d3a1c0b5a'
 IMAGE_ID = '0d1c5c1a-93b7-4b8e-a3a9-0e1f62a6a6ef'
@@ -139,7 +140,8 @@ def plan_machine(asked, host=None, **options):
 def plan_disks(asked, info=None, generation=GEN2, config_drive=False,
                **options):
     """Drives on a 2022 host that knows iSCSI volumes."""
-    options.setdefault('volume_protocols', frozenset({'iscsi'}))
+    options.setdefault('volumes', volumes.Protocols(
+        known=frozenset({'iscsi'})))
     return disks.DiskPlanner(
         asked, generation, caps(), disks.DiskOptions(**options),
         layout()).plan(info if info is not None else bdi(), config_drive)

@@ -8,6 +8,7 @@ from nova import exception
 
 from compute_hyperv import model
 from compute_hyperv.plan import disks
+from compute_hyperv.plan import volumes
 from tests.unit.plan import factories
 from tests.unit.plan.factories import DIR
 from tests.unit.plan.factories import GEN1
@@ -279,7 +280,7 @@ class VolumesTest(unittest.TestCase):
         with self.assertRaisesRegex(exception.VolumeDriverNotFound, 'iscsi'):
             factories.plan_disks(
                 factories.ask(), factories.bdi(volumes=[factories.volume()]),
-                volume_protocols=frozenset())
+                volumes=volumes.Protocols())
 
 
 @ddt.ddt

@@ -9,6 +9,7 @@ import os_traits
 from compute_hyperv import model
 from compute_hyperv.plan import inventory
 from compute_hyperv.plan import metadata
+from compute_hyperv.plan import volumes
 from tests.unit.plan import factories
 
 RATIOS = {'VCPU': 4.0, 'MEMORY_MB': 1.5, 'DISK_GB': 1.0}
@@ -77,12 +78,13 @@ class InventoryTest(unittest.TestCase):
 class DeviceMetadataTest(unittest.TestCase):
 
     def plan(self, properties):
-        return factories.planner(disks=factories.disks.DiskOptions(
-            volume_protocols=frozenset({'iscsi'}))).instance(
-                factories.instance(properties=properties),
-                factories.image_meta(**properties),
-                factories.bdi(volumes=[factories.volume()]),
-                [factories.vif()], factories.layout(), config_drive=True)
+        options = factories.disks.DiskOptions(
+            volumes=volumes.Protocols(known=frozenset({'iscsi'})))
+        return factories.planner(disks=options).instance(
+            factories.instance(properties=properties),
+            factories.image_meta(**properties),
+            factories.bdi(volumes=[factories.volume()]),
+            [factories.vif()], factories.layout(), config_drive=True)
 
     def test_tagged_and_untagged_devices_have_addresses(self):
         """L123: addresses and volume ids also without a tag."""

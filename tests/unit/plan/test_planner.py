@@ -10,6 +10,7 @@ from compute_hyperv import model
 from compute_hyperv.plan import nics
 from compute_hyperv.plan import request
 from compute_hyperv.plan import slots
+from compute_hyperv.plan import volumes
 from tests.unit.plan import factories
 
 
@@ -19,7 +20,8 @@ def plan(info=None, *, config_drive=False, vifs=(), disk_format='vhdx',
     instance = factories.instance(properties=properties)
     planner = factories.planner(
         disks=factories.disks.DiskOptions(
-            volume_protocols=frozenset({'iscsi'}), config_drive_cdrom=True))
+            volumes=volumes.Protocols(
+                known=frozenset({'iscsi'})), config_drive_cdrom=True))
     return planner.instance(
         instance, factories.image_meta(disk_format, **properties),
         info if info is not None else factories.bdi(), vifs,

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The drives of one VM: what is plugged in where, and whose it is.
+
+os-win looks for a disk among those of all VMs of the host. Here a VM's own
+settings decide, so that a volume that two VMs know is taken from the right
+one. Every drive of a volume carries the volume's id as its name (the *tag*):
+neither the number of a physical disk nor the spelling of a path says whose
+data it is.
+"""
+
+import dataclasses
+from typing import Any
+
+from compute_hyperv import errors
+from compute_hyperv import model
+from compute_hyperv import oswin
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Drive:
+    """A drive of a VM; *resource* is its WMI object."""
+
+    slot: model.Slot
+    tag: str
+    is_physical: bool
+    #: WMI path of the host's disk, for a physical one; '' if it has none.
+    host_disk: str
+    resource: Any = dataclasses.field(repr=False, compare=False)
+
+
+class VmDrives:
+    """Reads and changes drives of VMs."""
+
+    def __init__(self, win: oswin.Win) -> None:
+        self._win = win
+
+    def all_of(self, vm_name: str) -> list[Drive]:
+        """Every drive, with a medium or without.
+
+        :raises InstanceNotFound: there is no such VM.
+        """
+        vm = self._win.vm
+        resources = self._resources(vm_name)
+        controllers = self._controllers(resources)
+        kinds = (vm._PHYS_DISK_RES_SUB_TYPE, vm._DISK_DRIVE_RES_SUB_TYPE,
+                 vm._DVD_DRIVE_RES_SUB_TYPE)
+        return [self._drive(item, *controllers[item.Parent.upper()])
+                for item in resources if item.ResourceSubType in kinds
+                and (item.Parent or '').upper() in controllers]
+
+    def tagged(self, vm_name: str, volume_id: str) -> Drive | None:
+        """The drive of a volume, if the VM has it."""
+        return next((drive for drive in self.all_of(vm_name)
+                     if drive.tag == volume_id), None)
+
+    def _resources(self, vm_name: str) -> list[Any]:
+        try:
+            settings = self._win.vm._lookup_vm_check(vm_name)
+        except errors.OS_WIN_ERRORS as exc:
+            raise errors.to_nova(exc, vm_name) from exc
+        return list(self._win.vm._compat_conn.query(
+            "SELECT * FROM Msvm_ResourceAllocationSettingData WHERE "
+            f"InstanceID LIKE '{settings.InstanceID}%'"))
+
+    def _controllers(self, resources: list[Any]
+                     ) -> dict[str, tuple[model.Bus, int]]:
+        """WMI path -> bus and number. SCSI ones count in their order."""
+        vm = self._win.vm
+        found = {item.path_().upper(): (model.Bus.IDE, int(item.Address))
+                 for item in resources
+                 if item.ResourceSubType == vm._IDE_CTRL_RES_SUB_TYPE}
+        scsi = [item.path_().upper() for item in resources
+                if item.ResourceSubType == vm._SCSI_CTRL_RES_SUB_TYPE]
+        return found | {path: (model.Bus.SCSI, number)
+                        for number, path in enumerate(scsi)}
+
+    def _drive(self, item: Any, bus: model.Bus, controller: int) -> Drive:
+        disks = item.HostResource or ('',)
+        return Drive(
+            slot=model.Slot(bus=bus, controller=controller,
+                            lun=int(item.AddressOnParent)),
+            tag=item.ElementName or '', host_disk=disks[0],
+            is_physical=(item.ResourceSubType
+                         == self._win.vm._PHYS_DISK_RES_SUB_TYPE),
+            resource=item)
+
+    # -- changes ----------------------------------------------------------
+
+    def add_file(self, vm_name: str, path: str, slot: model.Slot,
+                 volume_id: str) -> None:
+        """Plug in a virtual disk and tag its drive.
+
+        What comes half-way is removed by :meth:`remove_at`.
+        """
+        self._win.attach_drive(vm_name, path, slot, oswin.DriveKind.DISK)
+        drive = next(drive for drive in self.all_of(vm_name)
+                     if drive.slot == slot)
+        drive.resource.ElementName = volume_id
+        self._win.vm._jobutils.modify_virt_resource(drive.resource)
+
+    def add_physical(self, vm_name: str, host_disk: str, slot: model.Slot,
+                     volume_id: str) -> None:
+        """Pass a disk of the host to a VM and tag its drive.
+
+        What comes half-way is removed by :meth:`remove_at`.
+
+        :param host_disk: WMI path of the disk.
+        """
+        vm = self._win.vm
+        if slot.bus is model.Bus.IDE:
+            controller = vm.get_vm_ide_controller(vm_name, slot.controller)
+        else:
+            controller = vm.get_vm_scsi_controller(vm_name)
+        vm.attach_volume_to_controller(vm_name, controller, slot.lun,
+                                       host_disk, serial=volume_id)
+
+    def map_physical(self, drive: Drive, host_disk: str) -> None:
+        """Let a drive stand for another disk of the host."""
+        self._win.vm.set_disk_host_res(drive.resource.path_(), host_disk)
+
+    def remove_at(self, vm_name: str, slot: model.Slot) -> None:
+        """Unplug what is in a slot, if anything is."""
+        for drive in self.all_of(vm_name):
+            if drive.slot == slot:
+                self.remove(vm_name, drive)
+
+    def remove(self, vm_name: str, drive: Drive) -> None:
+        """Unplug a drive and its medium."""
+        jobs = self._win.vm._jobutils
+        drive_path = drive.resource.path_().upper()
+        if not drive.is_physical:
+            for medium in self._win.vm.get_vm_disks(vm_name)[0]:
+                if medium.Parent.upper() == drive_path:
+                    jobs.remove_virt_resource(medium)
+        jobs.remove_virt_resource(drive.resource)
+
+    def file_of(self, vm_name: str, drive: Drive) -> str | None:
+        """Path of the virtual disk in a drive; None if it is empty."""
+        drive_path = drive.resource.path_().upper()
+        for medium in self._win.vm.get_vm_disks(vm_name)[0]:
+            if medium.Parent.upper() == drive_path and medium.HostResource:
+                path: str = medium.HostResource[0]
+                return path
+        return None

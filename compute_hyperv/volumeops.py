@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cinder's volumes in virtual machines.
+
+A volume is *connected* when it is a disk or a file of this host, and
+*attached* when a drive of the VM stands for it. The drive is tagged with the
+volume's id. Windows numbers its disks anew when it boots, so a tag is all
+that tells whose disk a drive has to stand for.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+import time
+from typing import Any
+
+from nova import exception
+from oslo_log import log as logging
+
+from compute_hyperv import connectors
+from compute_hyperv import errors
+from compute_hyperv import model
+from compute_hyperv import operation
+from compute_hyperv import oswin
+from compute_hyperv import vmdrives
+
+LOG = logging.getLogger(__name__)
+
+#: Attempts to let go of a volume: Windows is busy with a disk for a moment
+#: after a VM released it.
+_RELEASE_ATTEMPTS = 3
+_RELEASE_DELAY_S = 1.0
+
+_OFFLINE_POLICIES = {2: 'OfflineShared', 3: 'OfflineAll'}
+_POLICIES = {0: 'Unknown', 1: 'OnlineAll', 4: 'OfflineInternal'}
+
+
+class VolumeOps:
+    """Connects, attaches, extends and lets go of volumes.
+
+    :param by_protocol: connectors by Cinder's ``driver_volume_type``.
+    :param search: how long to wait for Hyper-V to see a new disk.
+    :param retries: further attempts when attaching fails.
+    :param retry_interval_s: pause between two of them, seconds.
+    """
+
+    def __init__(self, *, win: oswin.Win, planner: Any,
+                 by_protocol: Mapping[str, connectors.Connector],
+                 search: connectors.Search, retries: int,
+                 retry_interval_s: float,
+                 clock: operation.Clock = time) -> None:
+        self._win = win
+        self._planner = planner
+        self._drives = vmdrives.VmDrives(win)
+        self._by_protocol = by_protocol
+        self._search = search
+        self._retries = retries
+        self._retry_interval_s = retry_interval_s
+        self._clock = clock
+
+    # -- one volume -------------------------------------------------------
+
+    def attach(self, vm_name: str, volume: Mapping[str, Any]
+               ) -> model.VolumeSpec:
+        """Attach one more volume to a VM.
+
+        :param volume: as an entry of Nova's ``block_device_mapping``.
+        :returns: the place it got: the lowest free slot of its bus.
+        :raises VolumeAttachFailed: with the cause; nothing is left of it.
+        """
+        taken = [drive.slot for drive in self._drives.all_of(vm_name)]
+        generation = model.Generation(
+            self._win.vm.get_vm_generation(vm_name))
+        spec: model.VolumeSpec = self._planner.volume(volume, generation,
+                                                      taken)
+        self._attach(vm_name, spec)
+        return spec
+
+    def detach(self, vm_name: str, connection_info: Mapping[str, Any]
+               ) -> None:
+        """Take a volume from a VM and let go of it.
+
+        Works without the VM, without the drive and without the disk.
+
+        :raises DeviceDetachFailed: Hyper-V or Windows keeps it.
+        """
+        volume_id = _volume_id(connection_info)
+        try:
+            self._unplug(vm_name, volume_id)
+            self._release(connection_info)
+        except Exception as exc:
+            if not errors.is_expected(exc):
+                raise
+            raise exception.DeviceDetachFailed(
+                device=volume_id, reason=errors.text_of(exc)) from exc
+
+    def extend(self, connection_info: Mapping[str, Any],
+               size_bytes: int) -> None:
+        """Let the guest see that a volume has grown.
+
+        :raises ExtendVolumeNotSupported: the protocol cannot while the
+            volume is attached.
+        :raises VolumeExtendFailed: the host still sees the old size.
+        """
+        connector = self._connector(connection_info)
+        if not connector.caps.online_extend:
+            raise exception.ExtendVolumeNotSupported()
+        seen = connector.extend(connection_info['data'])
+        if seen < size_bytes:
+            raise exception.VolumeExtendFailed(
+                volume_id=_volume_id(connection_info),
+                reason=f'the host sees {seen} of {size_bytes} bytes')
+
+    # -- all volumes of an instance ---------------------------------------
+
+    def attach_all(self, vm_name: str, specs: tuple[model.VolumeSpec, ...]
+                   ) -> dict[str, str]:
+        """Attach the volumes of a VM that is being made.
+
+        :returns: volume id -> what its drive stands for: a file, or the WMI
+            path of a disk.
+        :raises VolumeAttachFailed: one fails. The others stay, for the
+            caller removes the VM and calls :meth:`disconnect_all`.
+        """
+        return {spec.volume_id: self._attach(vm_name, spec)
+                for spec in specs}
+
+    def connect_all(self, block_device_info: Any
+                    ) -> dict[str, connectors.Disk]:
+        """Connect the volumes of an instance; those that are stay so.
+
+        :returns: volume id -> disk or file of this host.
+        """
+        return {_volume_id(connection): self._connect(connection)
+                for connection in _connections(block_device_info)}
+
+    def disconnect_all(self, block_device_info: Any, *,
+                       force: bool = False) -> None:
+        """Let go of an instance's volumes; all of them are tried.
+
+        :param force: the instance is being deleted: what Windows does not
+            let go of is logged and does not stop the deletion.
+        :raises HyperVError: the first failure, when not forced.
+        """
+        failures = []
+        for connection in _connections(block_device_info):
+            try:
+                self._release(connection)
+            except Exception as exc:
+                if not errors.is_expected(exc):
+                    raise
+                LOG.warning("Volume %s stays connected to this host: %s",
+                            _volume_id(connection), errors.text_of(exc))
+                failures.append(exc)
+        if failures and not force:
+            raise failures[0]
+
+    def reconnect(self, vm_name: str, block_device_info: Any) -> None:
+        """Connect a VM's volumes and point its drives at the right disks.
+
+        To be done before a VM starts: the disks have other numbers after
+        the host was restarted, and the number a drive remembers may be that
+        of somebody else's disk by now.
+
+        :raises UnknownDisk: a drive passes a disk through of which nobody
+            knows whose it is; the VM must not start with it.
+        """
+        known = {}
+        for connection in _connections(block_device_info):
+            disk = self._connect(connection)
+            if disk.number is not None:
+                known[_volume_id(connection)] = disk
+        for drive in self._drives.all_of(vm_name):
+            if drive.is_physical:
+                self._map(vm_name, drive, known.get(drive.tag))
+
+    def _map(self, vm_name: str, drive: vmdrives.Drive,
+             disk: connectors.Disk | None) -> None:
+        if disk is None:
+            raise errors.UnknownDisk(
+                vm_name=vm_name, tag=drive.tag or '(none)',
+                slot=f'{drive.slot.bus.value} {drive.slot.controller}:'
+                     f'{drive.slot.lun}')
+        host_disk = self._host_disk(disk)
+        if host_disk.upper() != drive.host_disk.upper():
+            LOG.info("Volume %s of %s is %s now.", drive.tag, vm_name,
+                     disk.path)
+            self._drives.map_physical(drive, host_disk)
+
+    # -- the host ---------------------------------------------------------
+
+    def check_host(self) -> None:
+        """Warn of a host on which no disk can be passed through."""
+        try:
+            self._require_offline_disks()
+        except errors.OS_WIN_ERRORS as exc:
+            LOG.warning("The SAN policy is unknown: %s", errors.text_of(exc))
+        except errors.DiskOperationFailed as exc:
+            LOG.warning("%s", exc)
+
+    def _require_offline_disks(self) -> None:
+        policy = self._win.disk.get_new_disk_policy()
+        if policy not in _OFFLINE_POLICIES:
+            raise errors.DiskOperationFailed(
+                reason=f"the SAN policy of this host is "
+                       f"{_POLICIES.get(policy, policy)}; disks can be "
+                       f"passed to VMs only under OfflineShared or "
+                       f"OfflineAll (Set-StorageSetting -NewDiskPolicy)")
+
+    # -- parts ------------------------------------------------------------
+
+    def _attach(self, vm_name: str, spec: model.VolumeSpec) -> str:
+        try:
+            return operation.retry(
+                self._try_attach, vm_name, spec,
+                on=(Exception,), only_if=errors.is_foreign_or_ours,
+                attempts=1 + self._retries, delay_s=self._retry_interval_s,
+                clock=self._clock)
+        except Exception as exc:
+            if not errors.is_expected(exc):
+                raise
+            raise exception.VolumeAttachFailed(
+                volume_id=spec.volume_id,
+                reason=errors.text_of(exc)) from exc
+
+    def _try_attach(self, vm_name: str, spec: model.VolumeSpec) -> str:
+        connector = self._connector(spec.connection)
+        if connector.caps.physical:
+            self._require_offline_disks()
+        with operation.Rollback(f'volume {spec.volume_id}') as undo:
+            undo.on_failure(self._release, spec.connection)
+            disk = self._connect(spec.connection)
+            undo.on_failure(self._unplug, vm_name, spec.volume_id, spec.slot)
+            return self._plug(vm_name, spec, disk)
+
+    def _plug(self, vm_name: str, spec: model.VolumeSpec,
+              disk: connectors.Disk) -> str:
+        if disk.number is None:
+            self._drives.add_file(vm_name, disk.path, spec.slot,
+                                  spec.volume_id)
+            if spec.qos is not None:
+                self._win.vm.set_disk_qos_specs(disk.path,
+                                                spec.qos.max_iops)
+            return disk.path
+        if spec.data.get('qos_specs'):
+            LOG.warning("Limits of volume %s are ignored: a disk that is "
+                        "passed through has none.", spec.volume_id)
+        host_disk = self._host_disk(disk)
+        self._drives.add_physical(vm_name, host_disk, spec.slot,
+                                  spec.volume_id)
+        return host_disk
+
+    def _host_disk(self, disk: connectors.Disk) -> str:
+        """WMI path of a disk; Hyper-V sees new ones after a moment."""
+        found: str = operation.until(
+            lambda: self._win.vm.get_mounted_disk_by_drive_number(
+                disk.number),
+            what=f'{disk.path} in Hyper-V',
+            timeout_s=self._search.attempts * self._search.interval_s,
+            interval_s=self._search.interval_s, clock=self._clock)
+        return found
+
+    def _unplug(self, vm_name: str, volume_id: str,
+                slot: model.Slot | None = None) -> None:
+        """Remove the drive of a volume.
+
+        :param slot: where one that has no tag yet may be.
+        """
+        try:
+            drives = self._drives.all_of(vm_name)
+        except exception.InstanceNotFound:
+            return
+        for drive in drives:
+            if drive.tag == volume_id or drive.slot == slot:
+                self._drives.remove(vm_name, drive)
+
+    def _connect(self, connection: Mapping[str, Any]) -> connectors.Disk:
+        return self._connector(connection).connect(connection['data'])
+
+    def _release(self, connection: Mapping[str, Any]) -> None:
+        operation.retry(
+            self._connector(connection).disconnect, connection['data'],
+            on=(Exception,), only_if=errors.is_foreign_or_ours,
+            attempts=_RELEASE_ATTEMPTS, delay_s=_RELEASE_DELAY_S,
+            clock=self._clock)
+
+    def _connector(self, connection: Mapping[str, Any]
+                   ) -> connectors.Connector:
+        protocol = str(connection.get('driver_volume_type'))
+        try:
+            return self._by_protocol[protocol]
+        except KeyError:
+            raise exception.VolumeDriverNotFound(
+                driver_type=protocol) from None
+
+
+def _volume_id(connection: Mapping[str, Any]) -> str:
+    """Nova puts it into each connection."""
+    return str(connection['serial'])
+
+
+def _connections(block_device_info: Any) -> Iterator[Mapping[str, Any]]:
+    """Those of an instance's volumes; one that is being made has none."""
+    for volume in (block_device_info or {}).get('block_device_mapping') or ():
+        if volume.get('connection_info'):
+            yield volume['connection_info']
