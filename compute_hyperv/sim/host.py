@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import itertools
+import sys
 import typing
 import uuid
 
 from . import errors
+from . import hostluns
+from . import initiator
 from . import jobs
 from . import pipes
 from . import ports
@@ -107,6 +111,15 @@ class HostSpec:
         return cls(**facts)
 
 
+def _pipes(host: 'Host') -> pipes.Pipes:
+    """The named pipes of a host: on Windows they are Windows' own."""
+    if sys.platform == 'win32':
+        windows = importlib.import_module('.pipes_windows', __package__)
+        made: pipes.Pipes = windows.Pipes(host)
+        return made
+    return pipes.Pipes(host)
+
+
 class Host:
     """A host of a fabric.
 
@@ -148,7 +161,9 @@ class Host:
         self.v2 = self.stores[V2]
         self.storage = storage.Storage(self)
         self.vdisks = virtualdisks.VirtualDisks(self)
-        self.pipes = pipes.Pipes(self)
+        self.luns = hostluns.HostLuns(self)
+        self.initiator = initiator.Initiator(self)
+        self.pipes = _pipes(self)
         self.jobs = jobs.Jobs(self)
         self.vms = vm.VMs(self)
         self.port = ports.LocalPort(self)
@@ -185,7 +200,8 @@ class Host:
             if not self.powered:
                 return
             self.powered = False
-            for part in (self.vms, self.vdisks, self.pipes, self.storage):
+            for part in (self.vms, self.vdisks, self.pipes, self.storage,
+                         self.initiator, self.luns):
                 part.power_cut()
         self.end_watches()
         if self.fabric.server is not None:
@@ -200,10 +216,18 @@ class Host:
 
     def restore(self) -> None:
         """Have the providers do what a boot of the host does."""
+        self.find_disks()
         for provider in wmi.providers():
             function = getattr(provider, 'restore', None)
             if function is not None:
                 function(self)
+
+    def find_disks(self) -> None:
+        """A boot finds the disks of the storage array again."""
+        self.initiator.power_cut()
+        self.luns.power_cut()
+        self.initiator.boot()
+        self.luns.boot()
 
     def check_power(self) -> None:
         """Refuse calls of clients while the machine is off."""
@@ -260,7 +284,8 @@ class Host:
         """What a clean host does not have, as lines of text."""
         found = (self.vms.problems() + self.jobs.problems() +
                  self.storage.problems() + self.vdisks.problems() +
-                 self.pipes.problems())
+                 self.pipes.problems() + self.initiator.problems() +
+                 self.luns.problems())
         watches = self.watches
         if len(watches) > self._watches_at_mark:
             found += [f'subscription: {one.text}' for one in watches]

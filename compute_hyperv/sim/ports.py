@@ -10,12 +10,11 @@ recorded, delayed and broken here and nowhere else.
 from __future__ import annotations
 
 import importlib
-import os
-import signal
 import typing
 
 from . import errors
 from . import faults
+from . import native
 
 if typing.TYPE_CHECKING:
     from . import host as host_module
@@ -26,7 +25,8 @@ Kind = typing.Union[None, str, typing.Callable[[Args], str]]
 H = typing.TypeVar('H', bound=typing.Callable[..., typing.Any])
 
 #: Modules of this package whose import registers operations.
-HANDLERS = ('wmi.ops', 'file_ops', 'copy_ops', 'acls', 'disk_ops', 'pipe_ops')
+HANDLERS = ('wmi.ops', 'file_ops', 'copy_ops', 'acls', 'disk_ops', 'pipe_ops',
+            'iscsi_ops')
 
 
 class Port(typing.Protocol):
@@ -152,7 +152,7 @@ class LocalPort:
         try:
             return perform(self.host, op, args)
         except faults.Kill:
-            os.kill(os.getpid(), signal.SIGKILL)
+            native.kill_this_process()
 
     def release(self, watch_id: int) -> None:
         self.host.released.append(watch_id)

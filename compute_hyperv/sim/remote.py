@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client side of a served fabric: a port over a unix socket.
+"""The client side of a served fabric: a port over a socket.
 
 Frames are a length (4 bytes, big-endian) and JSON.  One connection carries
 one call at a time, so a port keeps a pool of them, and one more that stays
@@ -9,14 +9,13 @@ Sockets are the C type, which eventlet leaves alone.
 
 from __future__ import annotations
 
-import _socket
 import json
 import os
-import signal
 import struct
 import typing
 import uuid
 
+from . import address
 from . import errors
 from . import native
 
@@ -30,7 +29,11 @@ def send(sock: typing.Any, message: typing.Any) -> None:
     sock.sendall(_LENGTH.pack(len(body)) + body)
 
 
-def _receive_exactly(sock: typing.Any, size: int) -> bytes:
+def receive_exactly(sock: typing.Any, size: int) -> bytes:
+    """Read so many bytes.
+
+    :raises ConnectionError: the other side is gone.
+    """
     parts = []
     while size:
         part = sock.recv(min(size, 1 << 20))
@@ -46,8 +49,8 @@ def receive(sock: typing.Any) -> typing.Any:
 
     :raises ConnectionError: the other side is gone.
     """
-    size, = _LENGTH.unpack(_receive_exactly(sock, _LENGTH.size))
-    return json.loads(_receive_exactly(sock, size))
+    size, = _LENGTH.unpack(receive_exactly(sock, _LENGTH.size))
+    return json.loads(receive_exactly(sock, size))
 
 
 def error_to_wire(exc: BaseException) -> Message:
@@ -84,13 +87,11 @@ def admin(socket_path: str, op: str, **args: typing.Any) -> typing.Any:
     :raises OSError: no server there.
     :raises LookupError, ValueError: it was refused.
     """
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        try:
-            sock.connect(socket_path)
-        except OSError:
-            raise OSError(
-                f'no fabric is served on {socket_path}') from None
+        sock = address.Address(socket_path).connect()
+    except OSError:
+        raise OSError(f'no fabric is served on {socket_path}') from None
+    try:
         send(sock, {'op': op, 'args': args})
         answer = receive(sock)
     finally:
@@ -103,7 +104,7 @@ def admin(socket_path: str, op: str, **args: typing.Any) -> typing.Any:
 class RemotePort:
     """The port of a host whose fabric another process serves.
 
-    :param socket_path: where the server listens.
+    :param socket_path: where the server listens (:mod:`.address`).
     :param name: the host.
     :param role: 'compute' for a process that runs on the host and dies
         with it, 'admin' for a tool that looks from outside.
@@ -115,7 +116,7 @@ class RemotePort:
 
     def __init__(self, socket_path: str, name: str,
                  role: str = 'admin') -> None:
-        self._path = socket_path
+        self._address = address.Address(socket_path)
         self._role = role
         self._lock = native.Lock()
         self._idle: typing.List[typing.Any] = []
@@ -137,18 +138,10 @@ class RemotePort:
         self._pid = os.getpid()
         self.client = f'{self._pid}-{uuid.uuid4().hex[:8]}'
         self._idle = []
-        self._lifeline = self._connect()
+        self._lifeline = self._address.connect()
         self.facts = self._exchange(self._lifeline, {
-            'hello': self.client, 'host': self.name, 'role': self._role})
-
-    def _connect(self) -> typing.Any:
-        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        try:
-            sock.connect(self._path)
-        except OSError:
-            sock.close()
-            raise
-        return sock
+            'hello': self.client, 'host': self.name, 'role': self._role,
+            'pid': self._pid})
 
     def _exchange(self, sock: typing.Any, message: Message) -> typing.Any:
         send(sock, message)
@@ -156,7 +149,7 @@ class RemotePort:
         if 'error' in answer:
             raise error_from_wire(answer['error'])
         if 'kill' in answer:
-            os.kill(os.getpid(), signal.SIGKILL)
+            native.kill_this_process()
         return answer['result']
 
     def _take(self) -> typing.Tuple[typing.Any, bool]:
@@ -166,7 +159,7 @@ class RemotePort:
                 self._begin()
             if self._idle:
                 return self._idle.pop(), True
-        return self._connect(), False
+        return self._address.connect(), False
 
     def call(self, op: str, **args: typing.Any) -> typing.Any:
         """Have the host do *op*.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fabric served to other processes on a unix socket.
+"""A fabric served to other processes, on this machine.
 
 Each nova-compute process is a client of its host (:mod:`.remote`); an
 administrator's tool is a client too.  Threads are native: one per
@@ -9,12 +9,13 @@ connection.
 from __future__ import annotations
 
 import _socket
+import hmac
 import os
-import signal
 import struct
 import sys
 import typing
 
+from . import address
 from . import admin
 from . import fabric as fabric_module
 from . import faults
@@ -45,6 +46,7 @@ class Client:
 class Server:
     """Serves a fabric on *socket_path*.
 
+    :param socket_path: an address (:mod:`.address`).
     :param state_path: where the fabric is saved every *save_every_s*
         seconds, when something changed, and at the end; None: never.
     """
@@ -54,6 +56,8 @@ class Server:
                  save_every_s: float = 5.0) -> None:
         self.fabric = fabric
         self.socket_path = socket_path
+        self._address = address.Address(socket_path)
+        self._token = b''
         self._state_path = state_path
         self._save_every_s = save_every_s
         self._saved_at_change = fabric.changes
@@ -74,27 +78,10 @@ class Server:
 
         :raises OSError: another server listens there.
         """
-        if os.path.exists(self.socket_path):
-            self._refuse_if_served()
-            os.unlink(self.socket_path)
-        self._listener = _socket.socket(
-            _socket.AF_UNIX, _socket.SOCK_STREAM)
-        self._listener.bind(self.socket_path)
-        os.chmod(self.socket_path, 0o600)
-        self._listener.listen(64)
+        self._listener, self._token = self._address.listen()
         native.Thread(self._accept).start()
         if self._state_path:
             native.Thread(self._save_regularly).start()
-
-    def _refuse_if_served(self) -> None:
-        probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        try:
-            probe.connect(self.socket_path)
-        except OSError:
-            return      # a socket that a dead server left
-        finally:
-            probe.close()
-        raise OSError(f'a fabric is served on {self.socket_path} already')
 
     def ask_stop(self) -> None:
         """Have :meth:`wait` return soon; who waits is to :meth:`stop`.
@@ -119,8 +106,7 @@ class Server:
             self._stopping.notify_all()
         self.save()
         self._listener.close()
-        if os.path.exists(self.socket_path):
-            os.unlink(self.socket_path)
+        self._address.remove()
         with self._lock:
             connections = list(self._connections)
         for sock in connections:
@@ -161,16 +147,16 @@ class Server:
                 number, _address = self._listener._accept()
             except OSError:
                 return      # closed by stop()
-            sock = _socket.socket(
-                _socket.AF_UNIX, _socket.SOCK_STREAM, 0, number)
+            sock = self._address.new_socket(number)
             with self._lock:
                 self._connections.add(sock)
             native.Thread(self._converse, sock).start()
 
     def _converse(self, sock: typing.Any) -> None:
         lifeline: typing.Optional[Client] = None
+        welcome = self._knows_token(sock)
         try:
-            while not self._stopped:
+            while welcome and not self._stopped:
                 message = _next_message(sock)
                 if message is None:
                     break
@@ -187,6 +173,22 @@ class Server:
             if lifeline is not None:
                 self.client_gone(lifeline)
 
+    def _knows_token(self, sock: typing.Any) -> bool:
+        """Whether a client is one of this user's."""
+        try:
+            given = remote.receive_exactly(sock, len(self._token))
+        except OSError:
+            return False
+        return hmac.compare_digest(given, self._token)
+
+    def _pid(self, sock: typing.Any, message: remote.Message) -> int:
+        """Of a client; the kernel knows best who is at a unix socket."""
+        if self._token:
+            return int(message['pid'])
+        pid, _uid, _gid = _PEER.unpack(sock.getsockopt(
+            _socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
+        return int(pid)
+
     def _hello(self, sock: typing.Any, message: remote.Message
                ) -> typing.Tuple[remote.Message, typing.Optional[Client]]:
         host = self.fabric.find(message['host'])
@@ -194,9 +196,8 @@ class Server:
             return {'error': {'type': 'LookupError', 'text': (
                 f'the fabric has no host {message["host"]}; it has '
                 f'{", ".join(self.fabric.hosts)}')}}, None
-        pid, _uid, _gid = _PEER.unpack(sock.getsockopt(
-            _socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
-        client = Client(message['hello'], host, message['role'], pid)
+        client = Client(message['hello'], host, message['role'],
+                        self._pid(sock, message))
         with self._lock:
             self._clients[client.name] = client
         return {'result': {
@@ -247,7 +248,7 @@ class Server:
         killed = []
         for client in self.clients():
             if client.host is host and client.role == 'compute':
-                os.kill(client.pid, signal.SIGKILL)
+                os.kill(client.pid, native.KILL)
                 killed.append(client.pid)
         return killed
 

@@ -7,10 +7,12 @@ the host goes over its port as ``dll.<library>.<Function>``.
 
 import ctypes
 import re
+import sys
 import types
 from typing import Any
 
 from .advapi32 import Advapi32
+from .iscsidsc import Iscsidsc
 from .kernel32 import Kernel32
 from .system import System
 from .thunk import Library
@@ -25,16 +27,17 @@ class Clusapi(Library):
     dll_name = 'clusapi'
 
 
-class Iscsidsc(Library):
-    """The iSCSI initiator: not simulated yet."""
-
-    dll_name = 'iscsidsc'
-
-
 class Hbaapi(Library):
     """Fibre Channel adapters: not simulated yet."""
 
     dll_name = 'hbaapi'
+
+
+def _kernel32(system: System) -> Kernel32:
+    if sys.platform != 'win32':
+        return Kernel32(system)
+    from .k32_windows import WindowsKernel32
+    return WindowsKernel32(system)
 
 
 class Libraries:
@@ -42,7 +45,7 @@ class Libraries:
 
     def __init__(self, port: Any) -> None:
         self.system = System(port)
-        self.kernel32 = Kernel32(self.system)
+        self.kernel32 = _kernel32(self.system)
         self.virtdisk = Virtdisk(self.system)
         self.advapi32 = Advapi32(self.system)
         self.clusapi = Clusapi(port)

@@ -9,6 +9,7 @@ import _queue
 import collections
 import ctypes
 import itertools
+import sys
 from typing import Any
 from typing import Callable
 from typing import Deque
@@ -31,6 +32,8 @@ WAIT_IO_COMPLETION = 0xC0
 WAIT_TIMEOUT = 258
 WAIT_FAILED = 0xFFFFFFFF
 MAXIMUM_WAIT_OBJECTS = 64
+#: The first handle number; on Windows far from those of the kernel.
+FIRST_HANDLE = 0x40000000 if sys.platform == 'win32' else 0x100
 
 H = TypeVar('H', bound='Handle')
 
@@ -93,7 +96,7 @@ class System:
     def __init__(self, port: Any) -> None:
         self.port = port
         self.lock = native.RLock()
-        self._numbers = itertools.count(0x100, 4)
+        self._numbers = itertools.count(FIRST_HANDLE, 4)
         self._handles: Dict[int, Handle] = {}
         self._threads: Dict[int, _Thread] = {}
         self._errors = native.Local()
@@ -107,10 +110,14 @@ class System:
     @property
     def last_error(self) -> int:
         """The calling thread's error code."""
+        if sys.platform == 'win32':
+            return ctypes.get_last_error()
         return int(getattr(self._errors, 'code', 0))
 
     @last_error.setter
     def last_error(self, code: int) -> None:
+        if sys.platform == 'win32':
+            ctypes.set_last_error(code)
         self._errors.code = code
 
     # -- memory that LocalFree gives back --------------------------------

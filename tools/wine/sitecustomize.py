@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Wine 8 lacks and Windows has, for every program of tools/wine-python.
+
+Wine answers "protocol not available" to the TCP keepalive options of Windows
+10 and later; keystoneauth sets them when Python knows their names.
+"""
+
+import _socket
+import socket
+
+for _name in ('TCP_KEEPIDLE', 'TCP_KEEPCNT', 'TCP_KEEPINTVL'):
+    for _module in (_socket, socket):
+        if hasattr(_module, _name):
+            delattr(_module, _name)
