@@ -14,6 +14,7 @@ from . import faults
 from . import host as host_module
 from . import native
 from . import ports
+from . import san
 from . import storage
 from .host import Host
 from .host import HostSpec
@@ -94,6 +95,7 @@ class Fabric:
         self._cut: typing.Set[typing.FrozenSet[str]] = set()
         self._closers: typing.List[typing.Callable[[], object]] = []
         self.hosts = Hosts()
+        self.san = san.San(self)
         for spec in hosts:
             self.hosts.add(host_module.Host(self, HostSpec.make(spec)))
         for name, gib in csvs.items():

@@ -97,6 +97,12 @@ class FieldKnowledge:
     reconnect_checks_identity: bool = True
     #: A disk that a VM uses counts as loaded (IsLoaded), as attached ones.
     vm_disk_is_loaded: bool = False
+    #: A disk of a new path is claimed by multipath I/O after so many
+    #: rescans of its own, with another number; 0: at once.
+    mpio_claim_rescans: int = 0
+    #: A disk of the host that one VM has in its configuration cannot be
+    #: added to another; else only running VMs are looked at.
+    physical_disk_in_one_configuration: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -60,7 +60,10 @@ def populate(host: Host) -> None:
               SystemType='x64-based PC',
               TotalPhysicalMemory=host.spec.memory_mib << 20)
     _add_processors(host, store)
-    for number in host.spec.extra.get('features', (HYPER_V,)):
+    features = tuple(host.spec.extra.get('features', (HYPER_V,)))
+    if host.spec.extra.get('mpio') and MPIO not in features:
+        features += (MPIO,)
+    for number in features:
         store.add('Win32_ServerFeature', ID=number, ParentID=0,
                   Name=_FEATURES.get(number, 'Feature %d' % number))
     for letter in host.storage.volumes():
@@ -117,6 +120,7 @@ def _go_down(host: Host, *, reboot: bool) -> int:
         host.powered = False
         return 0
     restore(host)
+    host.find_disks()
     power.start_all(host)
     return 0
 

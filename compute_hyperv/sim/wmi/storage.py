@@ -71,6 +71,8 @@ class HostDisk:
     offline: bool | None = None     #: None: as the SAN policy says
     read_only: bool = False
     system: bool = False            #: Windows is on it
+    serial: str = ''
+    multipath: bool = False         #: multipath I/O has claimed it
 
 
 def add_disk(host: Host, disk: HostDisk) -> int:
@@ -86,12 +88,14 @@ def add_disk(host: Host, disk: HostDisk) -> int:
     if offline is None:
         offline = _starts_offline(host, disk.bus_type)
     unique_id = disk.unique_id or host.new_guid().replace('-', '')[:16]
-    path = '\\\\?\\scsi#disk&ven_sim&prod_disk#%d' % number
+    path = '\\\\?\\%s#disk&ven_sim&prod_disk#%d' % (
+        'mpio' if disk.multipath else 'scsi', number)
     host.stores[NAMESPACE].add(
         'MSFT_Disk', ObjectId='{1}\\\\%s\\root:Disk:%s' % (host.name, path),
         Number=number, UniqueId=unique_id, Path=path,
         Location=disk.location, UniqueIdFormat=disk.unique_id_format,
         Size=disk.size_bytes, BusType=disk.bus_type, IsOffline=offline,
+        SerialNumber=disk.serial or None,
         IsReadOnly=disk.read_only, IsSystem=disk.system, IsBoot=disk.system,
         OperationalStatus=(2,), HealthStatus=0,
         LogicalSectorSize=512, PhysicalSectorSize=512, PartitionStyle=2,
@@ -122,6 +126,23 @@ def remove_disk(host: Host, number: int) -> None:
             host.stores[store].delete(record)
 
 
+def remove_lun_disks(host: Host) -> None:
+    """Forget all disks of the storage array, as a reboot does."""
+    for bus_type in (ISCSI, FIBRE_CHANNEL):
+        for record in host.stores[NAMESPACE].find('MSFT_Disk',
+                                                  BusType=bus_type):
+            remove_disk(host, record['Number'])
+
+
+def set_size(host: Host, number: int, size_bytes: int) -> None:
+    """Windows has read the size of a disk again."""
+    for store, cls, name in ((NAMESPACE, 'MSFT_Disk', 'Number'),
+                             (CIMV2, 'Win32_DiskDrive', 'Index')):
+        for record in host.stores[store].find(cls, **{name: number}):
+            if record['Size'] != size_bytes:
+                host.stores[store].update(record, Size=size_bytes)
+
+
 def add_virtual_disk(host: Host, *, location: str, size_bytes: int,
                      read_only: bool, bus_type: int = FILE_BACKED) -> int:
     """The disk of an image that virtdisk has attached; online."""
@@ -139,7 +160,8 @@ def remove_virtual_disk(host: Host, number: int) -> None:
 
 @engine.method(NAMESPACE, 'MSFT_Disk', 'Refresh')
 def refresh(call: engine.Call) -> int:
-    """Sizes are always true here."""
+    """Read the disk's size again, which may have grown meanwhile."""
+    call.host.luns.refresh(call.record['Number'])
     return 0
 
 
@@ -149,6 +171,7 @@ def online(call: engine.Call) -> int:
     if _used_by_vm(call.host, call.record['Number']):
         return 40001                    # access denied
     call.store.update(call.record, IsOffline=False, OfflineReason=0)
+    call.host.luns.note_state(call.record['Number'], False)
     return 0
 
 
@@ -158,6 +181,7 @@ def offline(call: engine.Call) -> int:
     if call.record['IsSystem']:
         return 40001
     call.store.update(call.record, IsOffline=True, OfflineReason=1)
+    call.host.luns.note_state(call.record['Number'], True)
     return 0
 
 
@@ -202,5 +226,6 @@ def set_setting(call: engine.Call) -> int:
 
 @engine.method(NAMESPACE, 'MSFT_StorageSetting', 'UpdateHostStorageCache')
 def update_cache(call: engine.Call) -> int:
-    """Disks are never stale here."""
+    """Look for new disks, gone disks and new sizes."""
+    call.host.luns.rescan()
     return 0

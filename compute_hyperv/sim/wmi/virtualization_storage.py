@@ -17,6 +17,7 @@ from .. import jobs
 from .. import vm as vms
 from .. import worker as workers
 from . import engine
+from . import virtualization_passthrough as passthrough
 from . import virtualization_power as power
 from . import virtualization_rules as rules
 from . import virtualization_tree as tree
@@ -109,33 +110,13 @@ def _add_drive(vm: Vm, props: tree.Props, others: list[tree.Addition]
         raise rules.invalid(vm, 'Generation 2 has no physical DVD drives.')
     slot = _slot(vm, controller, props, others)
     if subtype == devices.PHYSICAL_DISK:
-        props = dict(props, HostResource=_physical_disk(vm, props))
+        # The name cannot be given with the drive (L109).
+        props = dict(props, ElementName='Hard Drive',
+                     HostResource=passthrough.host_resource(
+                         vm, props, new=True))
     return tree.Addition(
         devices.RASD, '%s\\%d\\D' % (controller['InstanceID'], slot),
         dict(props, Parent=controller.path, AddressOnParent=str(slot)))
-
-
-def _physical_disk(vm: Vm, props: tree.Props) -> tuple[str, ...]:
-    """HostResource of a pass-through disk: its Msvm_DiskDrive, offline."""
-    given = props.get('HostResource') or ('',)
-    record = vm.host.v2.by_path(given[0])
-    if record is None or record.cls.name != 'Msvm_DiskDrive':
-        raise rules.invalid(vm, '%s is no disk of the host.' % given[0])
-    storage = vm.host.stores['root/microsoft/windows/storage']
-    disk = storage.find_one('MSFT_Disk', Number=record['DriveNumber'])
-    if disk is None or not disk['IsOffline']:
-        raise jobs.JobFailure(
-            '%s failed to add device: the disk %s is not offline. '
-            '(0x80070020).' % (vm.describe(), record['DriveNumber']))
-    for other in vm.host.v2.find(devices.RASD,
-                                 ResourceSubType=devices.PHYSICAL_DISK):
-        if other['HostResource'] and other['HostResource'][0].lower() == (
-                record.path.lower()):
-            raise jobs.JobFailure(
-                '%s failed to add device: the disk %s is used by another '
-                'virtual machine. (0x80070020).' % (
-                    vm.describe(), record['DriveNumber']))
-    return (record.path,)
 
 
 def _drive_added(vm: Vm, record: engine.Record) -> None:
@@ -146,6 +127,8 @@ def _drive_added(vm: Vm, record: engine.Record) -> None:
         vm, record, 1, 'EFI SCSI Device',
         '\\AcpiEx(VMBus,0,0)\\VenHw(SCSI,%d)\\Scsi(0,%s)' % (
             number, record['AddressOnParent']))
+    if record['ResourceSubType'] == devices.PHYSICAL_DISK:
+        passthrough.open_disk(vm, record)
 
 
 def _modify_drive(vm: Vm, record: engine.Record, changes: tree.Props
@@ -155,7 +138,8 @@ def _modify_drive(vm: Vm, record: engine.Record, changes: tree.Props
     if 'HostResource' in changes and (
             record['ResourceSubType'] == devices.PHYSICAL_DISK):
         _need_off(vm, 'Physical disk')
-        changes['HostResource'] = _physical_disk(vm, changes)
+        changes['HostResource'] = passthrough.host_resource(
+            vm, changes, new=False)
     return changes
 
 
@@ -307,6 +291,7 @@ def _swap_medium(vm: Vm, record: engine.Record, changes: tree.Props
 
 
 def _drive_removed(vm: Vm, record: engine.Record) -> None:
+    passthrough.close_disk(vm, record)
     for medium in vm.children(record):
         close_medium(vm, medium)
     tree.remove_boot_source(vm, record)
@@ -315,6 +300,8 @@ def _drive_removed(vm: Vm, record: engine.Record) -> None:
 def _power_on(vm: Vm, worker: workers.Worker) -> None:
     for medium in vm.media():
         open_medium(vm, medium)
+    for drive in passthrough.disks_of(vm):
+        passthrough.open_disk(vm, drive)
 
 
 # The worker's end closes the files: see worker.Lingering.

@@ -475,7 +475,8 @@ class PhysicalDiskTest(StorageTestCase):
             self._attach()
 
     def test_disk_has_one_owner(self):
-        """Section 6: a second VM cannot have it."""
+        """A quirk: a second VM cannot even have it configured."""
+        self.host.quirks.physical_disk_in_one_configuration = True
         self._attach()
         self.create_vm('second')
         self.add_controller('second')
