@@ -8,6 +8,7 @@ import os
 import sys
 import typing
 
+from . import cli_san
 from . import remote
 
 SOCKET_VARIABLE = 'HYPERV_SIM_SOCKET'
@@ -206,6 +207,7 @@ def parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_acting(commands)
     _add_faults(commands)
+    cli_san.add(commands, _sub, _socket)
     return found
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from . import san
+from . import sanmodel
 from .wmi import storage
 
 if typing.TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Path:
     transport: str
     via: str
     number: int
-    lun: san.Lun
+    lun: sanmodel.Lun
 
 
 @dataclasses.dataclass(eq=False)
@@ -52,7 +52,7 @@ class LunDisk:
     """
 
     number: int
-    lun: san.Lun
+    lun: sanmodel.Lun
     paths: typing.List[Path]
     claimed: bool = False
     rescans: int = 0
@@ -161,7 +161,7 @@ class HostLuns:
         """Make disks of the paths that are none yet."""
         with self._lock:
             for path in paths:
-                if path.lun.kind == san.DISK and not self.disk_of(path):
+                if path.lun.kind == sanmodel.DISK and not self.disk_of(path):
                     self._add(path)
 
     def links_changed(self) -> None:

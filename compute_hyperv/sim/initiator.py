@@ -13,7 +13,7 @@ import itertools
 import typing
 
 from . import hostluns
-from . import san
+from . import sanmodel
 from .winerror import WinError
 
 if typing.TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Login:
     """
 
     target: str
-    portal: san.Portal
+    portal: sanmodel.Portal
     instance: str = _INSTANCE
     flags: int = 0
     auth_type: int = 0
@@ -58,7 +58,7 @@ class Login:
     secret: str = dataclasses.field(default='', repr=False)
 
     @property
-    def key(self) -> typing.Tuple[str, str, san.Portal]:
+    def key(self) -> typing.Tuple[str, str, sanmodel.Portal]:
         """What makes it another login."""
         return self.instance.lower(), self.target, self.portal
 
@@ -138,7 +138,7 @@ class Initiator:
 
     # -- logins
 
-    def make_login(self, target: str, portal: typing.Optional[san.Portal],
+    def make_login(self, target: str, portal: typing.Optional[sanmodel.Portal],
                    **options: typing.Any) -> Login:
         """The login that a program asks for, checked.
 
@@ -178,7 +178,7 @@ class Initiator:
                                if one.key != login.key] + [login]
 
     def forget(self, instance: str, target: str,
-               portal: san.Portal) -> None:
+               portal: sanmodel.Portal) -> None:
         """RemoveIScsiPersistentTarget.
 
         :raises WinError: 0xEFFF0029 there is no such login.
@@ -225,7 +225,7 @@ class Initiator:
         if not target.admits(self.node_name):
             raise WinError(AUTHORIZATION_FAILURE, login.target)
 
-    def _reaches(self, portal: san.Portal) -> bool:
+    def _reaches(self, portal: sanmodel.Portal) -> bool:
         return self._san.reaches(self._host.name, str(portal))
 
     def log_out(self, number: int) -> None:
@@ -244,7 +244,7 @@ class Initiator:
     # -- what the sessions lead to
 
     def units(self, session: Session
-              ) -> typing.List[typing.Tuple[int, san.Lun]]:
+              ) -> typing.List[typing.Tuple[int, sanmodel.Lun]]:
         """The units that a session sees, by their numbers."""
         target = self._san.find_target(session.login.target)
         if target is None or not session.connected:
@@ -267,7 +267,7 @@ class Initiator:
             known = [path for disk in self._host.luns.disks()
                      for path in disk.paths if path.via == session.name]
             found = known + [path for path in live if path not in known and
-                             path.lun.kind != san.DISK]
+                             path.lun.kind != sanmodel.DISK]
             found.sort(key=lambda path: path.number)
             return [(path, self._host.luns.disk_of(path)) for path in found]
 
@@ -318,7 +318,7 @@ class Initiator:
         """Take back what :meth:`dump` gave."""
         self.static = list(dumped['static'])
         self.persistent = [
-            Login(**dict(one, portal=san.Portal.make(one['portal'])))
+            Login(**dict(one, portal=sanmodel.Portal.make(one['portal'])))
             for one in dumped['persistent']]
 
     def problems(self) -> typing.List[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing
 
 from . import initiator
-from . import san
+from . import sanmodel
 from .hostluns import LunDisk
 from .hostluns import Path
 from .ports import op
@@ -73,7 +73,7 @@ def log_in(host: Host, target: str, address: typing.Optional[str],
     """
     service = host.initiator
     login = service.make_login(
-        target, san.Portal.make(address, port) if address else None,
+        target, sanmodel.Portal.make(address, port) if address else None,
         **options)
     if persistent:
         service.keep(login)
@@ -101,7 +101,8 @@ def persistent_logins(host: Host) -> typing.List[Row]:
 def forget(host: Host, instance: str, target: str, address: str,
            port: int) -> None:
     """See :meth:`.Initiator.forget`."""
-    host.initiator.forget(instance, target, san.Portal.make(address, port))
+    host.initiator.forget(instance, target,
+                          sanmodel.Portal.make(address, port))
 
 
 @op('dll.iscsidsc.GetIScsiSessionListW')
@@ -127,7 +128,7 @@ def devices(host: Host, adapter: int, specific: int) -> typing.List[Row]:
 
 def _device(session: initiator.Session, path: Path,
             disk: typing.Optional[LunDisk]) -> Row:
-    is_disk = path.lun.kind == san.DISK
+    is_disk = path.lun.kind == sanmodel.DISK
     return {
         'initiator': session.login.instance,
         'target': session.login.target, 'lun': path.number,

@@ -30,9 +30,12 @@ def _dump_store(store: engine.Store) -> typing.List[typing.List[typing.Any]]:
 def dump(fabric: fabric_module.Fabric) -> State:
     """The state as JSON takes it."""
     with fabric.lock:
-        return {'format': FORMAT, 'shares': fabric.shares.dump(), 'hosts': {
+        return {'format': FORMAT, 'shares': fabric.shares.dump(),
+                'san': fabric.san.dump(), 'hosts': {
             host.name: {
                 'windows': host.spec.windows, 'powered': host.powered,
+                'initiator': host.initiator.dump(),
+                'luns': host.luns.remembered,
                 'stores': {low: _dump_store(store)
                            for low, store in host.stores.items()}}
             for host in fabric.hosts.values()}}
@@ -74,12 +77,17 @@ def load(fabric: fabric_module.Fabric, path: str) -> typing.List[str]:
     found = []
     with fabric.lock:
         fabric.shares.load(state['shares'])
+        if 'san' in state:          # older states have none
+            fabric.san.load(state['san'])
         for name, saved in state['hosts'].items():
             host = fabric.find(name)
             if host is None or host.spec.windows != saved['windows']:
                 continue
             for low, rows in saved['stores'].items():
                 _load_store(host.stores[low], rows)
+            if 'initiator' in saved:
+                host.initiator.load(saved['initiator'])
+                host.luns.remembered = saved['luns']
             host.powered = saved['powered']
             if host.powered:
                 host.restore()

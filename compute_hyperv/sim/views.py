@@ -213,6 +213,10 @@ def sessions(found: typing.Sequence[Host]) -> typing.List[Row]:
                  for one in host.watches]
         rows += [{'host': host.name, 'what': 'open file', 'detail': one}
                  for one in _open_files(host)]
+        rows += [{'host': host.name, 'what': 'iSCSI session',
+                  'detail': f'{one.login.target} at {one.login.portal}'
+                            f'{"" if one.connected else ", broken"}'}
+                 for one in host.initiator.sessions]
         rows += [{'host': host.name, 'what': 'pipe', 'detail': text}
                  for text in host.pipes.problems()]
     return rows
