@@ -100,7 +100,12 @@ class Clock:
             with self._condition:
                 due_s = min(self._timers[0][0] if self._timers
                             else target_s, target_s)
-                self._ahead_s += max(0.0, due_s - self.monotonic())
+                if self.mode == 'stepped':
+                    # Adding the difference could fall short by a rounding
+                    # error, for ever.
+                    self._ahead_s = max(self._ahead_s, due_s)
+                else:
+                    self._ahead_s += max(0.0, due_s - self.monotonic())
             if not self._run_due() and self.monotonic() >= target_s:
                 return
 

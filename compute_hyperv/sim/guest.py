@@ -25,6 +25,8 @@ import fnmatch
 import functools
 import typing
 
+from . import native
+
 if typing.TYPE_CHECKING:
     from .host import Host
     from .vm import Vm
@@ -82,6 +84,11 @@ class Behaviours:
         dataclasses.replace(self.default, **changes)
         self._rules.append((pattern, changes))
 
+    def concerns(self, name: str) -> bool:
+        """Whether anything was said about the VM called *name*."""
+        return any(fnmatch.fnmatchcase(name, pattern)
+                   for pattern, _changes in self._rules)
+
     def of(self, name: str) -> Behaviour:
         """The behaviour of the VM called *name*."""
         found = self.default
@@ -112,14 +119,20 @@ class Guest:
         self._timers: list[typing.Any] = []
         self._ports: list[Port] = []
         self._kept: dict[int, list[bytes]] = {}
+        # Clients come in the pipe's thread, lines in the clock's.
+        self._lock = native.RLock()
         self._paused_from = RUNNING
+        self._brought: Behaviour | None = None
         self.state = BOOTING
         self.boots = 0
 
     @property
     def behaviour(self) -> Behaviour:
-        """How this guest behaves."""
-        return self._host.vms.behaviours.of(self._vm.name)
+        """How this guest behaves; what it brought, unless told anew."""
+        rules = self._host.vms.behaviours
+        if self._brought is not None and not rules.concerns(self._vm.name):
+            return self._brought
+        return rules.of(self._vm.name)
 
     # -- power, called by the virtual machine
     def boot(self) -> None:
@@ -151,6 +164,19 @@ class Guest:
         self.state = self._paused_from
         if self.state == BOOTING and not self._timers:
             self._is_up()
+
+    def adopt(self, other: Guest) -> None:
+        """Go on where *other* is: the VM came here from another host."""
+        self._brought = other.behaviour
+        self.state, self.boots = other.state, other.boots
+        self._paused_from = other._paused_from
+        now_s = self._host.clock.monotonic()
+        left_s = max((timer.due_s - now_s for timer in other._timers),
+                     default=0.0)
+        if self.state == BOOTING:
+            self._later(max(0.0, left_s), self._is_up)
+        elif self.state == SHUTTING_DOWN:   # a reboot: the VM is running
+            self._later(max(0.0, left_s), self.boot)
 
     def stop(self) -> None:
         """The plug was pulled."""
@@ -209,9 +235,10 @@ class Guest:
 
     def client_came(self, port: Port) -> None:
         """Somebody opened the pipe: what was kept goes out first."""
-        kept = self._kept.get(id(port))
-        while kept:
-            port.write(kept.pop(0))
+        with self._lock:
+            kept = self._kept.get(id(port))
+            while kept:
+                port.write(kept.pop(0))
 
     def typed(self, port: Port, data: bytes) -> None:
         """Somebody typed on a COM port."""
@@ -220,10 +247,12 @@ class Guest:
 
     def _say(self, text: bytes) -> None:
         for port in self._ports:
-            if port.has_client:
-                port.write(text)
-            elif not self._host.clock.duration(1.0):
-                self._kept[id(port)].append(text)
+            with self._lock:
+                if port.has_client:
+                    self.client_came(port)
+                    port.write(text)
+                elif not self._host.clock.duration(1.0):
+                    self._kept[id(port)].append(text)
 
     def _is_up(self) -> None:
         self._timers.clear()

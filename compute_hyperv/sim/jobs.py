@@ -60,6 +60,9 @@ DURATION_S = {START: 1.0, POWER_OFF: 0.5, SAVE: 2.0, RESTORE: 2.0,
               SNAPSHOT: 1.0, APPLY_SNAPSHOT: 1.0, DELETE_SNAPSHOT: 1.5,
               ADD_RESOURCES: 0.2, REMOVE_RESOURCES: 0.2}
 
+#: A wait shorter than this is a rounding error of the clock's sums.
+_ROUNDING_S = 1e-6
+
 
 class JobFailure(Exception):
     """Work that failed: the job ends in state 10 with this code and text."""
@@ -292,7 +295,7 @@ class Jobs:
                 return
             wait_s = job.duration_s * percent / 100 - (
                 clock.monotonic() - job.started_s)
-            if job.duration_s > 0 and wait_s > 0:
+            if job.duration_s > 0 and wait_s > _ROUNDING_S:
                 job.timer = clock.call_later(
                     wait_s, lambda: self._run_later(job))
                 return

@@ -15,6 +15,7 @@ import typing
 
 from . import devices
 from . import guest as guests
+from . import jobs
 from . import profiles
 from . import vmfiles
 from . import worker as workers
@@ -83,7 +84,7 @@ class Vm:
         """The Msvm_ComputerSystem or Msvm_PlannedComputerSystem."""
         record = self.find_system
         if record is None:
-            raise LookupError('VM %s is gone' % self.guid)
+            raise jobs.Gone('VM %s is gone' % self.guid)
         return record
 
     @property
@@ -91,7 +92,7 @@ class Vm:
         """The current Msvm_VirtualSystemSettingData."""
         record = self.host.v2.get(SETTINGS, InstanceID=self.instance_id)
         if record is None:
-            raise LookupError('VM %s has no settings' % self.guid)
+            raise jobs.Gone('VM %s has no settings' % self.guid)
         return record
 
     @property

@@ -137,7 +137,7 @@ def _start(vm: Vm) -> None:
     power_on(vm)
     worker = vm.worker
     if worker is None:
-        raise LookupError('VM %s has no worker' % vm.guid)
+        raise jobs.Gone('The worker of VM %s is gone' % vm.guid)
     vm.set_state(RUNNING, ProcessID=worker.pid)
     if worker.guest is not None:
         worker.guest.boot()
@@ -147,7 +147,7 @@ def _restore(vm: Vm) -> None:
     power_on(vm)
     worker = vm.worker
     if worker is None:
-        raise LookupError('VM %s has no worker' % vm.guid)
+        raise jobs.Gone('The worker of VM %s is gone' % vm.guid)
     vm.host.v2.update(vm.settings, IsSaved=False)
     vm.set_state(RUNNING, ProcessID=worker.pid)
     if worker.guest is not None:
@@ -186,7 +186,7 @@ def reset(vm: Vm) -> None:
     """Restart the guest; its uptime counts from zero."""
     worker = vm.worker
     if worker is None:
-        raise LookupError('VM %s has no worker' % vm.guid)
+        raise jobs.Gone('The worker of VM %s is gone' % vm.guid)
     table = vm.host.vms
     table.earlier_runs_s[vm.guid] = table.run_time_s(vm.guid)
     worker.started_s = vm.host.clock.monotonic()
@@ -238,7 +238,7 @@ def request_state(vm: Vm, requested: int) -> dict[str, typing.Any] | int:
         return jobs.INVALID_PARAMETER
     before = vm.state
     transition = MATRIX.get((before, requested))
-    if transition is None or _is_busy(vm):
+    if transition is None or is_busy(vm):
         return jobs.INVALID_STATE
     job_type, via, finish = transition
     if job_type == jobs.SAVE and vm.resources('Msvm_PciExpressSettingData'):
@@ -253,13 +253,16 @@ def request_state(vm: Vm, requested: int) -> dict[str, typing.Any] | int:
         undo=functools.partial(_go_back, vm, before)))
 
 
-def _is_busy(vm: Vm) -> bool:
-    """Whether a power job that does not show in EnabledState is running."""
-    return any(
-        job['Description'] in _JOB_NAMES.values() and
-        vm.host.v2.find('Msvm_AffectedJobElement', AffectedElement=vm.system,
-                        AffectingElement=job)
-        for job in vm.host.jobs.pending())
+def is_busy(vm: Vm) -> bool:
+    """Whether a job runs that nothing else may happen beside.
+
+    A checkpoint being taken made instances undeletable: 32775 (field
+    lesson L008).
+    """
+    return vm.host.jobs.running_on(
+        vm.system, *_JOB_NAMES, jobs.SNAPSHOT, jobs.APPLY_SNAPSHOT,
+        jobs.DESTROY, jobs.EXPORT, jobs.CREATE_REMOTE, jobs.MOVE,
+        jobs.MOVE_ALL, jobs.MOVE_STORAGE)
 
 
 def _go_back(vm: Vm, state: int) -> None:

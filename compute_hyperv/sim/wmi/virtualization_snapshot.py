@@ -19,6 +19,7 @@ from .. import vm as vms
 from . import engine
 from . import values
 from . import virtualization
+from . import virtualization_power as power
 from . import virtualization_storage as storage
 from . import virtualization_system as system
 from . import virtualization_tree as tree
@@ -32,7 +33,8 @@ SERVICE = 'Msvm_VirtualSystemSnapshotService'
 FULL, DISK, RECOVERY = 2, 3, 32768
 INVALID_STATE, INVALID_TYPE = 5, 6
 _DISABLED, _PRODUCTION, _PRODUCTION_ONLY = 2, 3, 4
-_MERGING = 32772
+#: Second OperationalStatus (section 2).
+_CREATING, _APPLYING, _MERGING = 32768, 32769, 32772
 _OF_VM = 'Msvm_SnapshotOfVirtualSystem'
 _CURRENT = 'Msvm_MostCurrentSnapshotInBranch'
 _PARENT_CHILD = 'Msvm_ParentChildSettingData'
@@ -75,16 +77,20 @@ def create_snapshot(call: engine.Call) -> dict[str, typing.Any] | int:
         return host.quirks.invalid_parameter_code
     if kind not in (FULL, DISK, RECOVERY):
         return INVALID_TYPE
-    if vm.state not in (vms.OFF, vms.RUNNING, vms.PAUSED, vms.SAVED):
+    if vm.state not in (vms.OFF, vms.RUNNING, vms.PAUSED, vms.SAVED) or (
+            power.is_busy(vm)):
         return INVALID_STATE
     made: list[engine.Record] = []
 
     def work() -> None:
         made.append(take(vm, kind))
+        _idle(vm)
 
+    host.v2.update(vm.system, OperationalStatus=(2, _CREATING))
     started = host.jobs.start(jobs.Task(
         work=work, job_type=jobs.SNAPSHOT, affected=(vm.system,),
-        name='Creating Checkpoint', created=made))
+        name='Creating Checkpoint', created=made, cancellable=True,
+        undo=functools.partial(_idle, vm)))
     return dict(started, ResultingSnapshot=made[0] if made else None)
 
 
@@ -261,7 +267,7 @@ def _destroy(call: engine.Call, record: engine.Record, *, tree_too: bool
     return host.jobs.start(jobs.Task(
         work=functools.partial(_remove_all, vm, gone),
         job_type=jobs.DELETE_SNAPSHOT, affected=(vm.system, record),
-        name='Deleting Checkpoint', undo=functools.partial(_merged, vm)))
+        name='Deleting Checkpoint', undo=functools.partial(_idle, vm)))
 
 
 def _descendants(host: Host, record: engine.Record) -> list[engine.Record]:
@@ -273,7 +279,7 @@ def _descendants(host: Host, record: engine.Record) -> list[engine.Record]:
     return found
 
 
-def _merged(vm: Vm) -> None:
+def _idle(vm: Vm) -> None:
     vm.host.v2.update(vm.system, OperationalStatus=(2,))
 
 
@@ -295,7 +301,7 @@ def _remove_all(vm: Vm, gone: list[engine.Record]) -> None:
     _without_files(vm, media, collapse, lambda: None)
     for record in gone:
         tree.remove_tree(host, record['InstanceID'])
-    _merged(vm)
+    _idle(vm)
 
 
 def _unlink(vm: Vm, record: engine.Record) -> None:
@@ -325,10 +331,13 @@ def apply_snapshot(call: engine.Call) -> dict[str, typing.Any] | int:
     vm = _vm_of(host, record)
     if vm is None:
         return host.quirks.invalid_parameter_code
-    if vm.state not in (vms.OFF, vms.SAVED) or system.merging(vm):
+    if vm.state not in (vms.OFF, vms.SAVED) or system.merging(vm) or (
+            power.is_busy(vm)):
         return INVALID_STATE
+    host.v2.update(vm.system, OperationalStatus=(2, _APPLYING))
     return host.jobs.start(jobs.Task(
         work=functools.partial(_apply, vm, record),
+        undo=functools.partial(_idle, vm),
         job_type=jobs.APPLY_SNAPSHOT, affected=(vm.system, record),
         name='Applying Checkpoint'))
 
@@ -371,6 +380,7 @@ def _apply(vm: Vm, record: engine.Record) -> None:
     host.v2.add('Msvm_LastAppliedSnapshot', Antecedent=record,
                 Dependent=vm.system)
     vm.set_state(vms.SAVED if record['IsSaved'] else vms.OFF)
+    _idle(vm)
 
 
 @engine.method(V2, SERVICE, 'ClearSnapshotState')

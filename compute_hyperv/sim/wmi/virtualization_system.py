@@ -16,6 +16,7 @@ from .. import vmfiles
 from . import engine
 from . import values
 from . import virtualization
+from . import virtualization_power as power
 from . import virtualization_resources as resources
 from . import virtualization_rules as rules
 from . import virtualization_tree as tree
@@ -264,12 +265,21 @@ def destroy_system(call: engine.Call) -> Out:
         return host.quirks.invalid_parameter_code
     if vm.state not in (OFF, SAVED) or merging(vm):
         return host.quirks.invalid_state_code
+    if power.is_busy(vm):
+        return jobs.INVALID_STATE
     if not host.quirks.destroy_is_job:
         destroy(vm)
         return 0
     return host.jobs.start(jobs.Task(
-        work=lambda: destroy(vm), job_type=jobs.DESTROY,
+        work=lambda: _destroy_if_idle(vm), job_type=jobs.DESTROY,
         affected=(vm.system,), name='Destroying Virtual Machine'))
+
+
+def _destroy_if_idle(vm: Vm) -> None:
+    if vm.state not in (OFF, SAVED):
+        raise jobs.JobFailure('%s is not off.' % vm.describe(),
+                              jobs.INVALID_STATE)
+    destroy(vm)
 
 
 def merging(vm: Vm) -> bool:

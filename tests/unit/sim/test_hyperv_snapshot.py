@@ -272,6 +272,28 @@ class MergingTest(SnapshotTestCase):
 
     CLOCK = 'stepped'
 
+    def test_nothing_else_while_a_checkpoint_is_taken(self):
+        """Section 2 (32768) and field lesson L008: 32775 meanwhile."""
+        job = self.snapshot_service.CreateSnapshot(
+            AffectedSystem=self.system().path_(), SnapshotType=2)[0]
+        self.assertEqual((2, 32768), self.system().OperationalStatus)
+        self.assertEqual((32775, 32775, 5), (
+            self.request_state(2),
+            self.service.DestroySystem(self.system().path_())[1],
+            self.snapshot_service.CreateSnapshot(
+                AffectedSystem=self.system().path_(), SnapshotType=2)[2]))
+        self.assertEqual((0,), self.job(job).RequestStateChange(5))
+        self.assertEqual((2,), self.system().OperationalStatus)
+        self.assertEqual(STARTED, self.request_state(2))
+
+    def test_vm_that_starts_meanwhile_is_not_destroyed(self):
+        """Section 4: off or saved, also when the job does its work."""
+        path = self.system().path_()
+        job = self.service.DestroySystem(path)[0]
+        self.host.v2.update(self.record().system, EnabledState=2)
+        self.fabric.clock.advance(60)
+        self.assert_job_failed(job, 'not off', code=32775)
+
     def test_vm_in_merge_is_not_destroyed(self):
         """Section 8: OperationalStatus[1] 32772, destroying refused."""
         self.snapshot_service.CreateSnapshot(
