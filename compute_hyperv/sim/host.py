@@ -11,6 +11,7 @@ import typing
 import uuid
 
 from . import errors
+from . import fchba
 from . import hostluns
 from . import initiator
 from . import jobs
@@ -163,6 +164,7 @@ class Host:
         self.vdisks = virtualdisks.VirtualDisks(self)
         self.luns = hostluns.HostLuns(self)
         self.initiator = initiator.Initiator(self)
+        self.hbas = fchba.Hbas(self)
         self.pipes = _pipes(self)
         self.jobs = jobs.Jobs(self)
         self.vms = vm.VMs(self)
@@ -201,7 +203,7 @@ class Host:
                 return
             self.powered = False
             for part in (self.vms, self.vdisks, self.pipes, self.storage,
-                         self.initiator, self.luns):
+                         self.initiator, self.hbas, self.luns):
                 part.power_cut()
         self.end_watches()
         if self.fabric.server is not None:
@@ -225,6 +227,7 @@ class Host:
     def find_disks(self) -> None:
         """A boot finds the disks of the storage array again."""
         self.initiator.power_cut()
+        self.hbas.power_cut()
         self.luns.power_cut()
         self.initiator.boot()
         self.luns.boot()
@@ -285,7 +288,7 @@ class Host:
         found = (self.vms.problems() + self.jobs.problems() +
                  self.storage.problems() + self.vdisks.problems() +
                  self.pipes.problems() + self.initiator.problems() +
-                 self.luns.problems())
+                 self.hbas.problems() + self.luns.problems())
         watches = self.watches
         if len(watches) > self._watches_at_mark:
             found += [f'subscription: {one.text}' for one in watches]

@@ -152,7 +152,7 @@ class HostLuns:
             self.arrive(live)
             for disk in self.disks():
                 self.refresh(disk.number)
-                if disk.rescans:
+                if disk.rescans and disk in self._disks:
                     disk.rescans -= 1
                     if not disk.rescans:
                         self._claim(disk)

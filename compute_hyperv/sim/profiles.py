@@ -95,11 +95,15 @@ class FieldKnowledge:
     vm_disk_is_exclusive: bool = True
     #: A child is not reconnected to a parent with another identity.
     reconnect_checks_identity: bool = True
+    #: Memory and disks of a VM cross the network so fast (MiB/s).
+    migration_mib_per_s: float = 1000.0
     #: A disk that a VM uses counts as loaded (IsLoaded), as attached ones.
     vm_disk_is_loaded: bool = False
     #: A disk of a new path is claimed by multipath I/O after so many
     #: rescans of its own, with another number; 0: at once.
     mpio_claim_rescans: int = 0
+    #: The mappings of a Fibre Channel adapter name the disks.
+    hba_names_devices: bool = True
     #: A disk of the host that one VM has in its configuration cannot be
     #: added to another; else only running VMs are looked at.
     physical_disk_in_one_configuration: bool = False

@@ -12,6 +12,7 @@ import types
 from typing import Any
 
 from .advapi32 import Advapi32
+from .hbaapi import Hbaapi
 from .iscsidsc import Iscsidsc
 from .kernel32 import Kernel32
 from .system import System
@@ -25,12 +26,6 @@ class Clusapi(Library):
     """Failover clusters: not simulated yet."""
 
     dll_name = 'clusapi'
-
-
-class Hbaapi(Library):
-    """Fibre Channel adapters: not simulated yet."""
-
-    dll_name = 'hbaapi'
 
 
 def _kernel32(system: System) -> Kernel32:
