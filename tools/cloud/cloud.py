@@ -97,8 +97,12 @@ class Cloud:
                        lambda: packages.install_python(self.layout)),
         ], self._show)
         self._show.title('Services')
-        configs.Configs(self.layout, settings).write_all()
+        self.configs(settings).write_all()
         tasks.run(self._tasks(settings), self._show)
+
+    def configs(self, settings: layouts.Settings) -> configs.Configs:
+        """The configuration of the services."""
+        return configs.Configs(self.layout, settings)
 
     def down(self) -> None:
         """Stop everything; what is stored stays."""
@@ -155,7 +159,7 @@ class Cloud:
 
         return [starter(node) for node in layouts.NODES] + [
             tasks.Task('mapping', 'Nodes in the cell',
-                       lambda: _map_nodes(tables, api), names)]
+                       lambda: map_nodes(tables, api), names)]
 
 
 def _schema_tasks(tables: schemas.Schemas) -> list[tasks.Task]:
@@ -219,7 +223,7 @@ def _content_tasks(layout: layouts.Layout,
                    lambda: content.make_volume_type(api), ('cinder',))]
 
 
-def _map_nodes(tables: schemas.Schemas, api: apis.Api) -> str:
+def map_nodes(tables: schemas.Schemas, api: apis.Api) -> str:
     """Repeat until the cell knows all nodes; they report a bit late."""
     def known() -> bool:
         listed = api.get('nova', '/os-hypervisors')['hypervisors']

@@ -11,7 +11,7 @@ from cloud import configs
 from cloud import layout as layouts
 from cloud import processes
 
-_HOST = {'windows': '2022', 'cpus': 8, 'memory_mib': 16384,
+HOST = {'windows': '2022', 'cpus': 8, 'memory_mib': 16384,
          'volumes': {'C': 200}, 'switches': [configs.SWITCH]}
 
 
@@ -39,14 +39,14 @@ class Simulator:
         description.write_text(json.dumps({
             'root': str(self._layout.fabric_dir), 'clock': 'real',
             'scale': self._time_scale,
-            'hosts': [{'name': node, **_HOST} for node in layouts.NODES]},
+            'hosts': [{'name': node, **HOST} for node in layouts.NODES]},
             indent=1))
         self._procs.start('hyperv-sim', [
             self._layout.program('hyperv-sim'), 'serve', str(description),
             '--socket', str(self.socket_path)])
         self._procs.wait('hyperv-sim', self._listens, 30,
                          'the simulated hosts answer')
-        return f'{" and ".join(layouts.NODES)}, Windows {_HOST["windows"]}'
+        return f'{" and ".join(layouts.NODES)}, Windows {HOST["windows"]}'
 
     def prefix(self, node: str) -> list[str]:
         """What to put before a command that shall run on a host."""

@@ -17,6 +17,7 @@ import ddt
 
 from compute_hyperv.sim import cli
 from compute_hyperv.sim import show
+from tests.unit.sim import addresses
 
 FABRIC = """\
 clock: real
@@ -30,6 +31,7 @@ SCRIPT = """\
 import sys
 from compute_hyperv import oswin_loader
 import os_win.exceptions
+
 host = oswin_loader.bind()
 vm = host.utilsfactory.get_vmutils()
 host.utilsfactory.get_pathutils().check_create_dir('C:\\\\i')
@@ -49,7 +51,7 @@ class CommandsTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         self.write('fabric.yaml', FABRIC)
         self.write('script.py', SCRIPT)
-        self.socket = os.path.join(self.folder, 'socket')
+        self.socket = addresses.address(self.folder)
         self.serve()
 
     def write(self, name, text):

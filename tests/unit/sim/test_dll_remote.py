@@ -9,6 +9,7 @@ from compute_hyperv.sim import install
 from compute_hyperv.sim import osmodules
 from compute_hyperv.sim import remote
 from compute_hyperv.sim import server as sim_server
+from tests.unit.sim import addresses
 from tests.unit.sim import onehost
 
 BASE, CHILD = 'C:\\d\\base.vhdx', 'C:\\d\\child.vhdx'
@@ -20,7 +21,7 @@ class RemoteCase(onehost.OneHostCase):
 
     def setUp(self):
         super().setUp()
-        socket = os.path.join(self.fabric.root_dir, 'socket')
+        socket = addresses.address(self.fabric.root_dir)
         self.server = sim_server.Server(self.fabric, socket)
         self.server.start()
         self.addCleanup(self.server.stop)

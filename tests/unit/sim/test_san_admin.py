@@ -10,6 +10,7 @@ from compute_hyperv.sim import fabric as sim_fabric
 from compute_hyperv.sim import persist
 from compute_hyperv.sim import remote
 from compute_hyperv.sim import server as sim_server
+from tests.unit.sim import addresses
 from tests.unit.sim import sancase
 from tests.unit.sim.sancase import IQN
 from tests.unit.sim.sancase import MIB
@@ -22,7 +23,7 @@ class ServedTest(sancase.SanCase):
 
     def setUp(self):
         super().setUp()
-        self.socket = os.path.join(self.fabric.root_dir, 'socket')
+        self.socket = addresses.address(self.fabric.root_dir)
         server = sim_server.Server(self.fabric, self.socket)
         server.start()
         self.addCleanup(server.stop)

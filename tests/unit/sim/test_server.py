@@ -9,6 +9,7 @@ import time
 
 import ddt
 
+from compute_hyperv.sim import address
 from compute_hyperv.sim import admin
 from compute_hyperv.sim import errors
 from compute_hyperv.sim import fabric as sim_fabric
@@ -17,6 +18,7 @@ from compute_hyperv.sim import persist
 from compute_hyperv.sim import remote
 from compute_hyperv.sim import server as sim_server
 from compute_hyperv.sim.wmi import face
+from tests.unit.sim import addresses
 from tests.unit.sim import simcase
 from tests.unit.sim import test_install
 
@@ -25,10 +27,11 @@ class ServerTestCase(simcase.SimTestCase):
     """The fabric of the test, served; clients in the same process."""
 
     HOSTS = ('HV1', {'name': 'HV2', 'windows': '2016'})
+    address = staticmethod(addresses.address)
 
     def setUp(self):
         super().setUp()
-        self.socket = os.path.join(self.fabric.root_dir, 'socket')
+        self.socket = self.address(self.fabric.root_dir)
         self.server = sim_server.Server(self.fabric, self.socket)
         self.server.start()
         self.addCleanup(self.server.stop)
@@ -48,6 +51,50 @@ class ServerTestCase(simcase.SimTestCase):
         port.close()
         self.until(lambda: port.client not in [
             one.name for one in self.server.clients()])
+
+
+class LoopbackTest(ServerTestCase):
+    """A fabric on a TCP port, as Windows programs use it."""
+
+    address = staticmethod(addresses.tcp)
+
+    def token_path(self):
+        return self.socket.split(':', 2)[2]
+
+    def test_calls_and_lifelines_work(self):
+        port = self.port(role='compute')
+        self.assertTrue(port.call('file.stat', path='C:\\')['local'])
+        self.assertEqual([os.getpid()], [
+            one.pid for one in self.server.clients()])
+        self.until_gone(port)
+
+    def test_only_who_knows_the_token_is_heard(self):
+        with open(self.token_path(), 'wb') as stream:
+            stream.write(b'0' * 32)
+        with self.assertRaises(OSError):
+            remote.admin(self.socket, 'admin.check')
+        self.assertEqual([], self.server.clients())
+
+    def test_token_is_its_owners_alone(self):
+        if sys.platform != 'win32':
+            self.assertEqual(0o600, os.stat(self.token_path()).st_mode
+                             & 0o777)
+        self.assertEqual(32, os.path.getsize(self.token_path()))
+
+    def test_token_goes_with_the_server(self):
+        self.server.stop()
+        self.assertFalse(os.path.exists(self.token_path()))
+        with self.assertRaisesRegex(OSError, 'no fabric is served on tcp:'):
+            remote.admin(self.socket, 'admin.check')
+
+    def test_port_is_served_once(self):
+        with self.assertRaises(OSError):
+            sim_server.Server(self.fabric, self.socket).start()
+
+    def test_malformed_addresses(self):
+        for text in ('tcp:', 'tcp:12', 'tcp:12:', 'tcp:x:/token'):
+            with self.assertRaises(ValueError, msg=text):
+                address.Address(text)
 
 
 @ddt.ddt
