@@ -137,6 +137,12 @@ _power_opts = [
              "operation fails and names what the host is doing. Saving much "
              "memory to a slow disk takes longest. Related: [os_win] "
              "wmi_job_terminate_timeout."),
+    cfg.IntOpt(
+        'snapshot_timeout', default=7200, min=1,
+        help="How many seconds the copy of an instance's disk for a snapshot "
+             "may take, and after it the merge of the checkpoint, before the "
+             "snapshot fails. Related: vm_operation_timeout for making the "
+             "checkpoint, lock_timeout for a deletion that waits."),
     cfg.BoolOpt(
         'force_destroy_instances', default=False,
         help="Deletes instances without waiting for a running snapshot of "

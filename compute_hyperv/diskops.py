@@ -108,6 +108,34 @@ class DiskOps:
         if size_bytes > current_bytes:
             self._resize(path, size_bytes)
 
+    def grow_to_flavor(self, path: str, size_gib: int) -> None:
+        """Grow the disk of an instance to what fits into a flavor's size.
+
+        A differencing VHD cannot be resized: it becomes a full copy first.
+        """
+        target_bytes = self.fitting_size_bytes(path, size_gib * model.GIB)
+        info = self.info(path)
+        if target_bytes <= info.virtual_size_bytes:
+            return
+        if info.format is model.DiskFormat.VHD and info.parent_path:
+            self._flatten(path, info.parent_path)
+        self._resize(path, target_bytes)
+
+    def _flatten(self, path: str, parent_path: str) -> None:
+        """Merge a differencing disk into a private copy of its parent."""
+        copy_path = f'{path}.merged.vhd'
+        with operation.Rollback(f'merge of {path}') as undo:
+            undo.on_failure(self._paths.remove, copy_path)
+            self._paths.copy(parent_path, copy_path)
+            undo.on_failure(self.set_parent, path, parent_path)
+            self.set_parent(path, copy_path)
+            self._win.vhd.merge_vhd(path, delete_merged_image=False)
+        self._paths.replace(copy_path, path)
+
+    def set_parent(self, path: str, parent_path: str) -> None:
+        """Let a differencing disk refer to its parent at another path."""
+        self._win.vhd.reconnect_parent_vhd(path, parent_path)
+
     def _resize(self, path: str, size_bytes: int) -> None:
         self._win.vhd.resize_vhd(path, size_bytes, is_file_max_size=False,
                                  validate_new_size=False)

@@ -72,6 +72,7 @@ class HyperVDriver(driver.ComputeDriver):
 
     def init_host(self, host):
         self._win.check_access()
+        wiring.check_programs()
         self._ops.volumes.check_host()
         self._ops.events.start(self.emit_event)
         self._ops.recovery.run()
@@ -186,6 +187,38 @@ class HyperVDriver(driver.ComputeDriver):
 
     def poll_rebooting_instances(self, timeout, instances):
         """Nothing to do: reboots here end by themselves, in bounded time."""
+
+    # -- resize, cold migration -------------------------------------------
+
+    def migrate_disk_and_power_off(self, context, instance, dest, flavor,
+                                   network_info, block_device_info=None,
+                                   timeout=0, retry_interval=0):
+        return self._ops.migration.give_away(
+            context, instance, flavor, network_info, block_device_info,
+            timeout, retry_interval)
+
+    def finish_migration(self, context, migration, instance, disk_info,
+                         network_info, image_meta, resize_instance,
+                         allocations, block_device_info=None, power_on=True,
+                         share_info=None):
+        self._ops.migration.receive(
+            context, instance, disk_info, network_info, image_meta,
+            block_device_info, power_on)
+
+    def confirm_migration(self, context, migration, instance, network_info):
+        self._ops.migration.confirm(instance)
+
+    def finish_revert_migration(self, context, instance, network_info,
+                                migration, block_device_info=None,
+                                power_on=True, share_info=None):
+        self._ops.migration.take_back(context, instance, network_info,
+                                      block_device_info, power_on)
+
+    # -- images -----------------------------------------------------------
+
+    def snapshot(self, context, instance, image_id, update_task_state):
+        self._ops.snapshots.snapshot(context, instance, image_id,
+                                     update_task_state)
 
     # -- networks ---------------------------------------------------------
 

@@ -75,6 +75,12 @@ def is_below(path: str, directory: str) -> bool:
     return normal(path).startswith(normal(directory).rstrip('\\') + '\\')
 
 
+def is_shared(path: str) -> bool:
+    """Whether a path means the same files on every host that has it."""
+    below = ntpath.splitdrive(normal(path))[1].split('\\')
+    return path.startswith('\\\\') or below[1:2] == ['clusterstorage']
+
+
 class Paths:
     """Directory layout and file operations of one host.
 
@@ -160,6 +166,22 @@ class Paths:
         paths = (self.config_path(vm_name, fmt)
                  for fmt in ('iso', *reversed(_DISK_FORMATS)))
         return next((path for path in paths if self.exists(path)), None)
+
+    def unc(self, path: str, host: str, share: str = '') -> str:
+        r"""How other hosts reach a local path of *host*.
+
+        UNC paths and cluster shared volumes are the same everywhere.
+
+        :param share: name of the share of the instances path; else the
+            administrative share of the drive (``C$``) is used.
+        """
+        if is_shared(path):
+            return path
+        if share and is_below(path, self.instances_dir):
+            below = ntpath.normpath(path)[len(self.instances_dir):]
+            return rf'\\{host}\{share}{below}'
+        drive, rest = ntpath.splitdrive(path)
+        return rf'\\{host}\{drive[0]}${rest}'
 
     def instance_dirs(self) -> Iterator[str]:
         """Names of what can be directories of instances.

@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from nova.compute import task_states
 from nova import exception
 from nova.virt import configdrive as nova_configdrive
 from nova.virt import hardware
@@ -91,7 +92,7 @@ class VMOps:
         """
         progress = operation.Progress(f'Spawn of {instance.name}')
         self._win.check_access()
-        self._refuse_existing(instance)
+        self.refuse_existing(instance)
         layout = self._paths.layout(instance.name)
         plan = self._planner.instance(
             instance, image_meta, block_device_info, network_info, layout,
@@ -103,26 +104,44 @@ class VMOps:
             progress.step('image')
             plan = self._with_image(context, instance, image_meta, plan,
                                     layout)
-            # Undone after the VM, which holds their disks, is removed.
-            undo.on_failure(self._volumes.disconnect_all, block_device_info)
             progress.step('disks')
             self._make_disks(instance, plan, network_info, injected_files,
                              admin_password, undo)
-            progress.step('machine')
-            self._define(instance, plan, layout, undo)
-            progress.step('volumes')
-            attached = self._volumes.attach_all(plan.vm_name, plan.volumes)
-            progress.step('ports')
-            with self._vifs.plugged(instance, network_info, plan.nics, undo):
-                self._set_boot_order(plan, attached)
-            guestmetadata.store(context, instance, plan)
-            if power_on:
-                progress.step('power on')
-                self._power.start(instance, undo)
+            self.build(context, instance, plan, network_info,
+                       block_device_info, power_on, progress, undo)
         LOG.info("Spawned in %.1f seconds.", progress.elapsed_s,
                  instance=instance)
 
-    def _refuse_existing(self, instance: Any) -> None:
+    def build(self, context: Any, instance: Any, plan: model.InstancePlan,
+              network_info: Any, block_device_info: Any, power_on: bool,
+              progress: operation.Progress,
+              undo: operation.Rollback) -> None:
+        """Make the VM of a plan over disks that are there.
+
+        The caller holds the lock of the instance.
+
+        :param undo: removes the VM when the operation fails; the files of
+            its disks stay.
+        """
+        # Undone after the VM, which holds their disks, is removed.
+        undo.on_failure(self._volumes.disconnect_all, block_device_info)
+        progress.step('machine')
+        self._define(instance, plan, self._paths.layout(instance.name), undo)
+        progress.step('volumes')
+        attached = self._volumes.attach_all(plan.vm_name, plan.volumes)
+        progress.step('ports')
+        with self._vifs.plugged(instance, network_info, plan.nics, undo):
+            self._set_boot_order(plan, attached)
+        guestmetadata.store(context, instance, plan)
+        if power_on:
+            progress.step('power on')
+            self._power.start(instance, undo)
+
+    def refuse_existing(self, instance: Any) -> None:
+        """Refuse to build over what is there.
+
+        :raises InstanceExists: a VM or a disk of that name.
+        """
         if (self._win.find_owner(instance.name) is not None or
                 self._paths.find_root(instance.name)):
             raise exception.InstanceExists(name=instance.name)
@@ -158,8 +177,8 @@ class VMOps:
                 undo: operation.Rollback) -> None:
         machine = plan.machine
         # Registered first: the job may fail after the VM exists. The name is
-        # this operation's own since _refuse_existing().
-        undo.on_failure(self._remove_vm, plan.vm_name, plan.uuid)
+        # this operation's own since refuse_existing().
+        undo.on_failure(self.remove_vm, plan.vm_name, plan.uuid)
         # Programs read the first note, administrators the second.
         self._win.vm.create_vm(
             plan.vm_name, machine.numa is not None, int(machine.generation),
@@ -230,12 +249,12 @@ class VMOps:
                   else [locks.instance(instance.uuid)])
         with self._locks.held(*wanted):
             progress.step('machine')
-            removed = self._remove_vm(instance.name, instance.uuid)
+            removed = self.remove_vm(instance.name, instance.uuid)
             progress.step('volumes')
             self._volumes.disconnect_all(block_device_info, force=True)
             if destroy_disks and removed:
                 progress.step('files')
-                self.delete_files(instance)
+                self._delete_own_files(instance)
             # Last: it may need a program that does not work just now.
             progress.step('ports')
             self._vifs.release_all(network_info)
@@ -256,13 +275,21 @@ class VMOps:
         if destroy_disks and self._win.find_owner(instance.name) is None:
             self.delete_files(instance)
 
+    def _delete_own_files(self, instance: Any) -> None:
+        if instance.task_state == task_states.RESIZE_REVERTING:
+            # This host may also be the one that the instance goes back to.
+            self._paths.delete_tree(self._paths.instance_dir(instance.name))
+            return
+        self.delete_files(instance)
+
     def delete_files(self, instance: Any) -> None:
-        """Delete the instance's directory and that of a pending resize."""
+        """Delete the instance's directory and those of work under way."""
         for path in (self._paths.instance_dir(instance.name),
-                     self._paths.revert_dir(instance.name)):
+                     self._paths.revert_dir(instance.name),
+                     self._paths.export_dir(instance.name)):
             self._paths.delete_tree(path)
 
-    def _remove_vm(self, vm_name: str, uuid: str) -> bool:
+    def remove_vm(self, vm_name: str, uuid: str) -> bool:
         """Remove a VM of that name, in whatever state, if it is *uuid*'s.
 
         :returns: whether there is none any more. A VM of somebody else with

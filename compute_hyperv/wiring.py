@@ -9,10 +9,13 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
+from nova.image import glance
 from oslo_log import log as logging
 from tooz import coordination
 
+from compute_hyperv import checkpoints
 from compute_hyperv import conf
+from compute_hyperv import commands
 from compute_hyperv import configdrive
 from compute_hyperv import connectors
 from compute_hyperv.connectors import hostports
@@ -27,6 +30,7 @@ from compute_hyperv import imagecache
 from compute_hyperv import images
 from compute_hyperv import locks
 from compute_hyperv import metricsops
+from compute_hyperv import migrationops
 from compute_hyperv import model
 from compute_hyperv import oswin
 from compute_hyperv import paths
@@ -36,6 +40,7 @@ from compute_hyperv.plan import machine as plan_machine
 from compute_hyperv.plan import volumes as plan_volumes
 from compute_hyperv import powerops
 from compute_hyperv import recovery
+from compute_hyperv import snapshotops
 from compute_hyperv import vifops
 from compute_hyperv import vmops
 from compute_hyperv import volumeops
@@ -53,6 +58,8 @@ class Ops:
     win: oswin.Win
     vms: vmops.VMOps
     power: powerops.PowerOps
+    snapshots: snapshotops.SnapshotOps
+    migration: migrationops.MigrationOps
     vifs: vifops.VifOps
     volumes: volumeops.VolumeOps
     hotplug: hotplug.HotPlug
@@ -166,6 +173,17 @@ def _host(win: oswin.Win, host_paths: paths.Paths) -> hostops.HostOps:
         reserved_memory_mib=CONF.reserved_host_memory_mb)
 
 
+def _snapshots(win: oswin.Win, host_paths: paths.Paths,
+               disks: diskops.DiskOps,
+               host_locks: locks.Locks) -> snapshotops.SnapshotOps:
+    return snapshotops.SnapshotOps(
+        win=win, paths=host_paths, disks=disks, locks=host_locks,
+        checkpoints=checkpoints.Checkpoints(
+            win, create_timeout_s=CONF.hyperv.vm_operation_timeout,
+            merge_timeout_s=CONF.hyperv.snapshot_timeout),
+        glance=glance.API(), copy_timeout_s=CONF.hyperv.snapshot_timeout)
+
+
 def _config_drive(host_paths: paths.Paths) -> configdrive.ConfigDrive:
     return configdrive.ConfigDrive(
         host_paths, mkisofs_cmd=CONF.mkisofs_cmd,
@@ -188,6 +206,28 @@ def _image_cache(win: oswin.Win, host_paths: paths.Paths,
             resized_s=cache.remove_unused_resized_minimum_age_seconds))
 
 
+def _power(win: oswin.Win, **parts: Any) -> powerops.PowerOps:
+    return powerops.PowerOps(
+        win=win, soft_reboot_s=CONF.hyperv.wait_soft_reboot_seconds,
+        jobs_timeout_s=CONF.os_win.wmi_job_terminate_timeout,
+        operation_timeout_s=CONF.hyperv.vm_operation_timeout, **parts)
+
+
+def _metrics(win: oswin.Win, host: hostops.HostOps
+             ) -> metricsops.MetricsOps:
+    return metricsops.MetricsOps(
+        win, enabled=CONF.hyperv.enable_instance_metrics_collection,
+        cpu_mhz=host.cpu_mhz)
+
+
+def _events(win: oswin.Win, console: serialconsoleops.SerialConsoleOps
+            ) -> eventhandler.EventHandler:
+    return eventhandler.EventHandler(
+        win=win, console=console,
+        timeframe_s=CONF.hyperv.power_state_check_timeframe,
+        poll_s=CONF.hyperv.power_state_event_polling_interval)
+
+
 def build(virtapi: Any) -> Ops:
     """Build the driver's parts over the host that this process is for."""
     win = oswin.connect()
@@ -195,37 +235,47 @@ def build(virtapi: Any) -> Ops:
     host_locks = _locks(win.name, host_paths)
     by_protocol = _connectors(win, host_locks)
     planner = _planner(win.caps, by_protocol)
-    volumes = _volumes(win, planner, by_protocol)
-    vifs = _vifs(win, virtapi)
-    console = _console(win, host_paths)
     host = _host(win, host_paths)
-    metrics = metricsops.MetricsOps(
-        win, enabled=CONF.hyperv.enable_instance_metrics_collection,
-        cpu_mhz=host.cpu_mhz)
+    metrics = _metrics(win, host)
+    common: dict[str, Any] = {
+        'volumes': _volumes(win, planner, by_protocol),
+        'vifs': _vifs(win, virtapi)}
+    console = _console(win, host_paths)
     disks = diskops.DiskOps(win, host_paths)
-    image_cache = _image_cache(win, host_paths, host_locks, disks)
-    power = powerops.PowerOps(
-        win=win, vifs=vifs, console=console, volumes=volumes,
-        metrics=metrics, soft_reboot_s=CONF.hyperv.wait_soft_reboot_seconds,
-        jobs_timeout_s=CONF.os_win.wmi_job_terminate_timeout,
-        operation_timeout_s=CONF.hyperv.vm_operation_timeout)
+    power = _power(win, console=console, metrics=metrics, **common)
+    common |= {
+        'win': win, 'planner': planner, 'paths': host_paths, 'disks': disks,
+        'image_cache': _image_cache(win, host_paths, host_locks, disks),
+        'power': power, 'locks': host_locks}
     vms = vmops.VMOps(
-        win=win, planner=planner, paths=host_paths, image_cache=image_cache,
-        disks=disks, config_drive=_config_drive(host_paths),
-        volumes=volumes, vifs=vifs, power=power, console=console,
-        locks=host_locks,
-        force_destroy=CONF.hyperv.force_destroy_instances)
+        config_drive=_config_drive(host_paths), console=console,
+        force_destroy=CONF.hyperv.force_destroy_instances, **common)
     return Ops(
-        win=win, vms=vms, power=power, vifs=vifs, console=console,
-        volumes=volumes, host_ports=_host_ports(win),
-        hotplug=hotplug.HotPlug(vifs=vifs, volumes=volumes,
-                                locks=host_locks),
-        image_cache=image_cache, metrics=metrics,
-        host=host,
-        events=eventhandler.EventHandler(
-            win=win, console=console,
-            timeframe_s=CONF.hyperv.power_state_check_timeframe,
-            poll_s=CONF.hyperv.power_state_event_polling_interval),
+        win=win, vms=vms, power=power, vifs=common['vifs'], console=console,
+        volumes=common['volumes'], host_ports=_host_ports(win),
+        migration=migrationops.MigrationOps(
+            vms=vms, share=CONF.hyperv.instances_path_share, **common),
+        hotplug=hotplug.HotPlug(
+            vifs=common['vifs'], volumes=common['volumes'],
+            locks=host_locks),
+        snapshots=_snapshots(win, host_paths, disks, host_locks),
+        image_cache=common['image_cache'], metrics=metrics, host=host,
+        events=_events(win, console),
         recovery=recovery.Recovery(
             win=win, paths=host_paths, console=console,
             limit_cpu_features=CONF.hyperv.limit_cpu_features))
+
+
+def check_programs() -> None:
+    """Look for the programs that the options name, when nova-compute starts.
+
+    :raises BadOption: every instance needs one that is not there.
+    """
+    drives_need_it = bool(CONF.force_config_drive)
+    commands.check('mkisofs_cmd', CONF.mkisofs_cmd,
+                   purpose='makes config drives', is_needed=drives_need_it)
+    commands.check('[hyperv] qemu_img_cmd', CONF.hyperv.qemu_img_cmd,
+                   purpose='converts images (qcow2, raw, vmdk) and config '
+                           'drives',
+                   is_needed=drives_need_it and
+                   not CONF.hyperv.config_drive_cdrom)

@@ -29,6 +29,8 @@ from compute_hyperv.model.machine import MemorySpec
 from compute_hyperv.model.machine import NumaSpec
 from compute_hyperv.model.machine import SecuritySpec
 from compute_hyperv.model.machine import SerialPortSpec
+from compute_hyperv.model.moves import MovedDisk
+from compute_hyperv.model.moves import MoveRecord
 from compute_hyperv.model.values import BootDevice
 from compute_hyperv.model.values import Bus
 from compute_hyperv.model.values import CPU_LIMIT_NONE
@@ -77,6 +79,8 @@ __all__ = (
     'MachineLimits',
     'MachineSpec',
     'MemorySpec',
+    'MoveRecord',
+    'MovedDisk',
     'NicSpec',
     'NumaNode',
     'NumaSpec',

@@ -91,6 +91,7 @@ class DiskSource(enum.Enum):
     IMAGE_COPY = 'image-copy'       #: full copy of a cached image
     BLANK = 'blank'                 #: new dynamic disk
     CONFIG_DRIVE = 'config-drive'   #: built from metadata
+    MOVED = 'moved'                 #: it was there before a resize
 
     @property
     def is_image(self) -> bool:

@@ -17,6 +17,7 @@ from nova import objects
 from compute_hyperv import model
 from compute_hyperv.plan import disks
 from compute_hyperv.plan import machine
+from compute_hyperv.plan import moves
 from compute_hyperv.plan import nics
 from compute_hyperv.plan import request
 from compute_hyperv.plan import slots
@@ -98,3 +99,17 @@ class Planner:
             disks.fit_image(disk, image, plan.machine.generation, layout)
             if disk.source.is_image else disk for disk in plan.disks)
         return dataclasses.replace(plan, disks=fitted)
+
+    def moved(self, plan: model.InstancePlan, instance: objects.Instance,
+              image_meta: objects.ImageMeta, record: model.MoveRecord,
+              old_flavor: objects.Flavor,
+              layout: model.InstanceLayout) -> moves.MovePlan:
+        """The plan of an instance whose disks exist; see :mod:`moves`.
+
+        :param plan: made by :meth:`instance` of the new flavor.
+        """
+        asked = request.Request(instance, image_meta)
+        planner = moves.MovePlanner(
+            plan, record, old_flavor, instance.flavor, layout, self._caps,
+            disks.plan_qos(asked))
+        return planner.plan()

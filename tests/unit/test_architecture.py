@@ -37,7 +37,7 @@ RANK = {
 NOVA = frozenset((
     'nova', 'nova.api.metadata', 'nova.api.metadata.base',
     'nova.block_device', 'nova.compute',
-    'nova.compute.power_state', 'nova.conf', 'nova.console',
+    'nova.compute.power_state', 'nova.compute.task_states', 'nova.conf', 'nova.console',
     'nova.console.type', 'nova.exception', 'nova.i18n', 'nova.image',
     'nova.image.glance',
     'nova.network', 'nova.network.model', 'nova.network.neutron',

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints (Hyper-V's snapshots) of a VM, for the time of a copy."""
+
+from collections.abc import Iterator
+import contextlib
+import time
+
+from nova import exception
+from oslo_log import log as logging
+
+from compute_hyperv import errors
+from compute_hyperv import operation
+from compute_hyperv import oswin
+from compute_hyperv import paths as paths_module
+
+LOG = logging.getLogger(__name__)
+
+#: How the checkpoints made here are called; what is left of a process that
+#: was killed is known by it.
+NAME_PREFIX = 'OpenStack '
+#: Msvm_VirtualSystemSettingData.UserSnapshotType: production checkpoints,
+#: never one without the guest's help.
+_PRODUCTION_ONLY = 4
+_REMOVE_ATTEMPTS = 3
+_LOOK_INTERVAL_S = 0.5
+
+
+class Checkpoints:
+    """Makes and removes checkpoints.
+
+    :param create_timeout_s: how long making one may take.
+    :param merge_timeout_s: how long removing one and merging its disks may.
+    """
+
+    def __init__(self, win: oswin.Win, *, create_timeout_s: int,
+                 merge_timeout_s: int,
+                 clock: operation.Clock = time) -> None:
+        self._win = win
+        self._create_timeout_s = create_timeout_s
+        self._merge_timeout_s = merge_timeout_s
+        self._clock = clock
+
+    @contextlib.contextmanager
+    def frozen(self, vm_name: str, name: str,
+               quiesced: bool) -> Iterator[None]:
+        """The disks that a VM has now do not change inside the block.
+
+        When the block is left, however, the checkpoint is gone and the VM
+        uses those very files again.
+
+        :param name: goes into the checkpoint's name.
+        :param quiesced: only with the help of the guest, which writes out
+            what it holds.
+        :raises InstanceQuiesceNotSupported: this VM knows no such.
+        :raises WaitTimeout: Hyper-V does not get it done.
+        """
+        used = self._disks(vm_name)
+        before = set(self._win.vm.get_vm_snapshots(vm_name))
+        try:
+            with self._type(vm_name, quiesced):
+                operation.bounded(
+                    self._win.vm.take_vm_snapshot, vm_name,
+                    NAME_PREFIX + name, what=f'checkpoint of {vm_name}',
+                    timeout_s=self._create_timeout_s)
+            yield
+        except BaseException:
+            try:
+                self._remove(vm_name, before, used)
+            except Exception:       # the caller sees the first error
+                LOG.exception("A checkpoint of %s stays", vm_name)
+            raise
+        self._remove(vm_name, before, used)
+
+    @contextlib.contextmanager
+    def _type(self, vm_name: str, quiesced: bool) -> Iterator[None]:
+        """Let checkpoints of a VM be production ones, if *quiesced*."""
+        if not quiesced:
+            yield
+            return
+        if not self._win.caps.production_checkpoints:
+            raise exception.InstanceQuiesceNotSupported(instance_id=vm_name)
+        usual = self._win.vm._lookup_vm_check(vm_name).UserSnapshotType
+        self._set_type(vm_name, _PRODUCTION_ONLY)
+        try:
+            yield
+        finally:
+            operation.retry(self._set_type, vm_name, usual,
+                            on=errors.OS_WIN_ERRORS,
+                            attempts=_REMOVE_ATTEMPTS, clock=self._clock)
+
+    def _set_type(self, vm_name: str, snapshot_type: int) -> None:
+        settings = self._win.vm._lookup_vm_check(vm_name)
+        settings.UserSnapshotType = snapshot_type
+        self._win.vm._modify_virtual_system(settings)
+
+    def _disks(self, vm_name: str) -> set[str]:
+        files, _volumes = self._win.vm.get_vm_storage_paths(vm_name)
+        return {paths_module.normal(path) for path in files}
+
+    def _remove(self, vm_name: str, before: set[str],
+                used: set[str]) -> None:
+        """Remove what is new since *before*; wait for the merge."""
+        operation.retry(
+            self._remove_new, vm_name, before, on=errors.OS_WIN_ERRORS,
+            attempts=_REMOVE_ATTEMPTS, clock=self._clock)
+        operation.until(
+            lambda: operation.retry(
+                self._disks, vm_name, on=errors.OS_WIN_ERRORS,
+                attempts=_REMOVE_ATTEMPTS, clock=self._clock) >= used,
+            what=f'merge of the disks of {vm_name}',
+            timeout_s=self._merge_timeout_s, interval_s=_LOOK_INTERVAL_S,
+            clock=self._clock)
+
+    def _remove_new(self, vm_name: str, before: set[str]) -> None:
+        for path in self._win.vm.get_vm_snapshots(vm_name):
+            if path not in before:
+                operation.bounded(
+                    self._win.vm.remove_vm_snapshot, path,
+                    what=f'removal of a checkpoint of {vm_name}',
+                    timeout_s=self._merge_timeout_s)
