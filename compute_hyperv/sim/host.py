@@ -24,6 +24,7 @@ from . import vm
 from . import wmi
 from .wmi import engine
 from .wmi import schema
+from .wmi import smb
 from .wmi.watch import Watch
 
 if typing.TYPE_CHECKING:
@@ -288,7 +289,8 @@ class Host:
         found = (self.vms.problems() + self.jobs.problems() +
                  self.storage.problems() + self.vdisks.problems() +
                  self.pipes.problems() + self.initiator.problems() +
-                 self.hbas.problems() + self.luns.problems())
+                 self.hbas.problems() + self.luns.problems() +
+                 smb.problems(self))
         watches = self.watches
         if len(watches) > self._watches_at_mark:
             found += [f'subscription: {one.text}' for one in watches]

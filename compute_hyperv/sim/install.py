@@ -89,8 +89,8 @@ def _socket_for(port: 'ports.Port') -> types.ModuleType:
     """``socket`` with the names of the fabric's hosts in its DNS."""
     def getaddrinfo(host: typing.Any, *args: typing.Any,
                     **kwargs: typing.Any) -> typing.Any:
-        if isinstance(host, str) and host.lower() == port.name.lower():
-            host = '127.0.0.1'
+        if isinstance(host, str) and port.name != _NoHost.name:
+            host = port.call('net.resolve', name=host) or host
         return socket.getaddrinfo(host, *args, **kwargs)
     return oswin_loader.Proxy(
         socket, gethostname=lambda: port.name, getaddrinfo=getaddrinfo)

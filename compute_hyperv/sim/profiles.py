@@ -102,6 +102,8 @@ class FieldKnowledge:
     #: A disk of a new path is claimed by multipath I/O after so many
     #: rescans of its own, with another number; 0: at once.
     mpio_claim_rescans: int = 0
+    #: A VM cannot use a file over a share of its own host (L120).
+    loopback_shares_refused: bool = True
     #: The mappings of a Fibre Channel adapter name the disks.
     hba_names_devices: bool = True
     #: A disk of the host that one VM has in its configuration cannot be

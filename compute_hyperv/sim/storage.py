@@ -26,6 +26,7 @@ from typing import Tuple
 
 from . import handles
 from . import native
+from . import smbaccess
 from . import winerror
 from . import winpath
 from .volumes import Volume
@@ -51,6 +52,11 @@ class Located:
     def exists(self) -> bool:
         """Whether there is a file, folder or link."""
         return not self.missing
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the file."""
+        return os.path.getsize(self.local)
 
     def need(self) -> 'Located':
         """Raise WinError 2 or 3 unless it exists."""
@@ -80,9 +86,11 @@ class Shares:
         self.root_dir = os.path.realpath(root_dir)
         self.lock = native.RLock()
         self.handles = handles.Handles()
+        self.smb = smbaccess.Access()
         self.acls: Dict[handles.Key, List[Dict[str, Any]]] = {}
         self.dir_links: Set[handles.Key] = set()
         self._shares: Dict[Tuple[str, str], Volume] = {}
+        self._folders: Dict[Tuple[str, str], Volume] = {}
         self._drives: Dict[Tuple[str, str], Volume] = {}
         self._csvs: Dict[str, Volume] = {}
         self._baseline: Optional[Set[str]] = None
@@ -95,6 +103,11 @@ class Shares:
         volume = Volume(unc, root, capacity_bytes)
         self._shares[winpath.fold(server), winpath.fold(share)] = volume
         return volume
+
+    def add_folder(self, server: str, share: str, local: str) -> None:
+        """Share a folder of a host's drive."""
+        self._folders[winpath.fold(server), winpath.fold(share)] = Volume(
+            '\\\\%s\\%s' % (server, share), local, 0)
 
     def add_drive(self, host: str, letter: str,
                   capacity_bytes: int) -> Volume:
@@ -123,7 +136,8 @@ class Shares:
 
     def share(self, server: str, share: str) -> Optional[Volume]:
         """A share, administrative ones (``C$``) included, or None."""
-        found = self._shares.get((winpath.fold(server), winpath.fold(share)))
+        key = winpath.fold(server), winpath.fold(share)
+        found = self._shares.get(key) or self._folders.get(key)
         if found is None and share[1:] == '$':
             found = self.drive(server, share[0])
         return found
@@ -246,14 +260,25 @@ class Storage:
                 raise WinError(winerror.PATH_NOT_FOUND, path)
             return volume
         server, share = parsed.server_share
-        if server.lower() in ('localhost', '127.0.0.1', '.'):
+        if server.lower() in smbaccess.LOCAL_NAMES:
             server = self.host.name
-        found = self.shares.share(server, share)
-        if found is None:
-            raise WinError(winerror.BAD_NET_NAME
-                           if self.shares.knows_server(server)
-                           else winerror.BAD_NETPATH, path)
-        return found
+        servers = [one for one in self.shares.smb.servers(server)
+                   if self._reaches(one)]
+        self.shares.smb.check(self.host.name, server, share, path)
+        for one in servers:
+            volume = self.shares.share(one, share)
+            if volume is not None:
+                return volume
+        known = any(self.shares.knows_server(one) for one in servers)
+        raise WinError(winerror.BAD_NET_NAME if known
+                       else winerror.BAD_NETPATH, path)
+
+    def _reaches(self, server: str) -> bool:
+        """False for a host of the fabric that is off or cut off."""
+        fabric = self.host.fabric
+        peer = fabric.find(server)
+        return peer is None or peer is self.host or (
+            peer.powered and fabric.connected(self.host, peer))
 
     def windows_path(self, local: str) -> Optional[str]:
         """The Windows path of a file of this machine, or None.

@@ -172,6 +172,9 @@ def _check_file(vm: Vm, subtype: str, path: str) -> None:
     if not vm.host.storage.exists(path):
         raise jobs.from_windows(WinError(_FILE_NOT_FOUND, path),
                                 what + ' not found')
+    if vm.host.quirks.loopback_shares_refused and (
+            vm.host.storage.shares.smb.is_loopback(vm.host.name, path)):
+        raise jobs.from_windows(WinError(_ACCESS_DENIED, path), what)
     if os.path.isdir(vm.host.storage.local(path)):
         raise jobs.from_windows(WinError(_ACCESS_DENIED, path), what)
     if suffix not in _SUFFIXES[subtype]:
