@@ -81,11 +81,17 @@ class ConfigDrive:
             self._make_iso(metadata, disk.path)
             return
         iso_path = f'{disk.path}.iso'
+        converted_path = f'{disk.path}.converted'
         try:
             self._make_iso(metadata, iso_path)
-            self._make_disk(iso_path, disk)
+            self._convert(iso_path, converted_path, disk.format)
+            # Files that qemu-img makes on Windows are sparse ones, which
+            # Hyper-V does not attach (0xC03A001A; QEMU's issue 136); a plain
+            # copy is not.
+            self._paths.copy(converted_path, disk.path)
         finally:
             self._paths.remove(iso_path)
+            self._paths.remove(converted_path)
 
     def _make_iso(self, metadata: instance_metadata.InstanceMetadata,
                   iso_path: str) -> None:
@@ -114,12 +120,13 @@ class ConfigDrive:
         with self._paths.open(path, 'wb') as stream:
             stream.write(content)
 
-    def _make_disk(self, iso_path: str, disk: model.DiskSpec) -> None:
+    def _convert(self, iso_path: str, target_path: str,
+                 disk_format: model.DiskFormat) -> None:
         size_bytes = self._paths.size_bytes(iso_path)
         with self._paths.open(iso_path, 'r+b') as stream:
             stream.truncate(max(size_bytes, _MINIMUM_BYTES))
         commands.run(
             self._qemu_img_cmd, 'convert', '-f', 'raw',
-            '-O', _QEMU_FORMAT[disk.format],
+            '-O', _QEMU_FORMAT[disk_format],
             self._paths.host_path(iso_path),
-            self._paths.host_path(disk.path), timeout_s=self._timeout_s)
+            self._paths.host_path(target_path), timeout_s=self._timeout_s)

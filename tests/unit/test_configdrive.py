@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Config drives, built by the real tools and read back from the file."""
 
+import filecmp
 import json
+import os
 import subprocess
 from unittest import mock
 
 import ddt
+import fixtures
 from nova.network import model as network_model
 
 from compute_hyperv import configdrive
@@ -93,6 +96,25 @@ class ConfigDriveTest(hostcase.HostTestCase):
         self.create(disk_format)
         self.assertEqual([f'configdrive.{disk_format.value}'],
                          self.paths.list_dir(DIR))
+
+    @ddt.data(model.DiskFormat.VHD, model.DiskFormat.VHDX)
+    def test_disk_is_not_the_file_that_qemu_img_made(self, disk_format):
+        """On Windows that one is sparse, and Hyper-V does not attach it.
+
+        A program around the real one keeps the file alive under another
+        name, so that the number of the file tells which one it is.
+        """
+        folder = self.useFixture(fixtures.TempDir()).path
+        kept = os.path.join(folder, 'made')
+        program = os.path.join(folder, 'qemu-img')
+        with open(program, 'w') as script:
+            script.write('#!/bin/sh\nset -e\nqemu-img "$@"\n'
+                         f'for last; do :; done\nln "$last" {kept}\n')
+        os.chmod(program, 0o700)
+        path = self.create(disk_format, qemu_img_cmd=program)
+        drive = self.host.storage.local(path)
+        self.assertFalse(os.path.samefile(kept, drive))
+        self.assertTrue(filecmp.cmp(kept, drive, shallow=False))
 
     def test_guest_finds_it_by_its_label(self):
         path = self.create(model.DiskFormat.ISO)
