@@ -19,6 +19,7 @@ LOG = logging.getLogger(__name__)
 
 #: So much of a program's complaint goes into the error.
 _TEXT_LIMIT = 500
+_VERSION_TIMEOUT_S = 30
 #: A service has no console that a program could show up in.
 if sys.platform == 'win32':
     _FLAGS = subprocess.CREATE_NO_WINDOW
@@ -58,6 +59,28 @@ def run(*command: str, timeout_s: float) -> str:
             command=name, reason=f'exit code {done.returncode}: {text}')
     output: str = done.stdout.decode(errors='replace')
     return output
+
+
+def check(option: str, command: str, *, purpose: str,
+          is_needed: bool) -> None:
+    """Look whether the program that an option names can be run.
+
+    :param purpose: what would fail without it, for the operator.
+    :param is_needed: nothing works without it; otherwise its absence is
+        logged, and only what needs it fails.
+    :raises BadOption: it is needed and does not run.
+    """
+    try:
+        run(command, '--version', timeout_s=_VERSION_TIMEOUT_S)
+        return
+    except errors.CommandFailed as exc:
+        broken = errors.BadOption(
+            option=option, reason=f'{exc} The program {command} {purpose}. '
+            'Install it, and give its full path unless it is in the PATH of '
+            'the service')
+    if is_needed:
+        raise broken
+    LOG.error("%s", broken)
 
 
 def _text(output: bytes | None) -> str:

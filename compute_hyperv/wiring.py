@@ -14,8 +14,8 @@ from oslo_log import log as logging
 from tooz import coordination
 
 from compute_hyperv import checkpoints
-from compute_hyperv import conf
 from compute_hyperv import commands
+from compute_hyperv import conf
 from compute_hyperv import configdrive
 from compute_hyperv import connectors
 from compute_hyperv.connectors import hostports

@@ -34,3 +34,25 @@ class RunTest(unittest.TestCase):
                                     'not done within 1 seconds'):
             run('import time; time.sleep(600)', timeout_s=1)
         self.assertLess(time.monotonic() - begin, 20)
+
+
+class CheckTest(unittest.TestCase):
+    """What the options name is looked for when nova-compute starts."""
+
+    def check(self, command, is_needed):
+        commands.check('[hyperv] qemu_img_cmd', command,
+                       purpose='converts images', is_needed=is_needed)
+
+    def test_program_that_is_there_is_quiet(self):
+        with self.assertNoLogs('compute_hyperv.commands'):
+            self.check(sys.executable, True)
+
+    def test_missing_program_that_all_need_ends_the_start(self):
+        with self.assertRaisesRegex(
+                errors.BadOption, 'qemu_img_cmd.*no-such-tool.*converts'):
+            self.check('no-such-tool', True)
+
+    def test_missing_program_that_some_need_is_logged(self):
+        with self.assertLogs('compute_hyperv.commands', 'ERROR') as logs:
+            self.check('no-such-tool', False)
+        self.assertIn('[hyperv] qemu_img_cmd', logs.output[0])
