@@ -27,7 +27,6 @@ from compute_hyperv import checkpoints
 from compute_hyperv import diskops
 from compute_hyperv import errors
 from compute_hyperv import locks
-from compute_hyperv import model
 from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths as paths_module

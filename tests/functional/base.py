@@ -120,7 +120,8 @@ class TestCase(test.TestCase,
         fabric = sim_fabric.Fabric(folder, hosts=hosts)
         for host in fabric.hosts.values():
             # What stays when the last instance is gone.
-            host.storage.ignored += [r'\\Instances\\(_base|locks)\\']
+            host.storage.ignored += [r'\\Instances\\(_base|locks)\\',
+                                     r'\\Instances\\export\\?$']
         self.addCleanup(fabric.close)
         self.addCleanup(self._check_fabric, fabric)
         return fabric

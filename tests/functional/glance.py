@@ -70,8 +70,8 @@ class Glance(fixtures.Fixture):
     """The image service of a test.
 
     ``downloads`` counts by image how often its data was asked for;
-    ``before_data`` is called with the image id before data flows, and may
-    wait or raise.
+    ``before_data`` and ``before_upload`` are called with the image id before
+    data flows, and may wait or raise.
     """
 
     def __init__(self, test):
@@ -82,6 +82,7 @@ class Glance(fixtures.Fixture):
         self._paths = {}
         self.downloads = collections.Counter()
         self.before_data = lambda image_id: None
+        self.before_upload = lambda image_id: None
 
     def _setUp(self):
         self._folder = self.useFixture(fixtures.TempDir()).path
@@ -111,6 +112,10 @@ class Glance(fixtures.Fixture):
 
     def add_iso(self, **properties):
         return self.add(images.iso_image(), 'iso', **properties)
+
+    def has(self, image_id):
+        """Whether there is such an image."""
+        return image_id in self._images
 
     def image(self, image_id):
         """The image as a dict of its attributes and properties."""
@@ -161,6 +166,7 @@ class Glance(fixtures.Fixture):
         return _Image(image)
 
     def upload(self, image_id, image_data):
+        self.before_upload(image_id)
         path = os.path.join(self._folder, image_id)
         with open(path, 'wb') as target:
             shutil.copyfileobj(image_data, target)
