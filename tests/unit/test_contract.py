@@ -95,9 +95,8 @@ class ContractTest(unittest.TestCase):
                                              '__wrapped__')])
 
     # L173
-    @ddt.data('attach_volume', 'detach_volume', 'extend_volume',
-              'rescue', 'migrate_disk_and_power_off', 'live_migration',
-              'set_admin_password', 'swap_volume', 'get_vnc_console')
+    @ddt.data('rescue', 'live_migration', 'set_admin_password', 'swap_volume',
+              'get_vnc_console')
     def test_what_is_not_supported_is_left_to_novas_refusal(self, name):
         self.assertIs(getattr(nova_driver.ComputeDriver, name),
                       getattr(driver.HyperVDriver, name))
