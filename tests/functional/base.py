@@ -87,7 +87,7 @@ class TestCase(test.TestCase,
         self.glance = self.useFixture(glance.Glance(self))
         self.neutron = self.useFixture(
             neutron.Neutron(self, **self.NEUTRON))
-        self.cinder = self.useFixture(nova_fixtures.CinderFixture(self))
+        self.cinder = self.useFixture(self._new_cinder())
         self.placement = self.useFixture(func_fixtures.PlacementFixture()).api
         self.notifier = self.useFixture(
             nova_fixtures.NotificationFixture(self))
@@ -125,6 +125,9 @@ class TestCase(test.TestCase,
         self.addCleanup(fabric.close)
         self.addCleanup(self._check_fabric, fabric)
         return fabric
+
+    def _new_cinder(self):
+        return nova_fixtures.CinderFixture(self)
 
     def _check_fabric(self, fabric):
         self.assertEqual([], list(fabric.not_simulated))

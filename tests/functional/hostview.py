@@ -83,6 +83,12 @@ class VmView:
         return sorted(found, key=lambda drive: (
             drive.bus, drive.controller, drive.lun))
 
+    @property
+    def physical_disks(self):
+        """Tags of the disks of the host that are passed through."""
+        return [drive['ElementName'] for drive in self.vm.resources(
+            devices.RASD, devices.PHYSICAL_DISK)]
+
     def drive(self, name):
         """The drive with the medium of that file name."""
         return next(drive for drive in self.drives if drive.name == name)

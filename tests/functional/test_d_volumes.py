@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes over iSCSI through Nova's API, on the fabric's SAN."""
+
+import ddt
+from nova import context
+from nova import objects
+
+from tests.functional import cinder
+from tests.functional import volumecase
+
+GEN2 = {'hw_machine_type': 'hyperv-gen2'}
+
+
+@ddt.ddt
+class AttachTest(volumecase.VolumeTestCase):
+
+    def image(self, generation=2):
+        return self.glance.add_disk('vhdx', **(
+            GEN2 if generation == 2 else {}))
+
+    @ddt.data(1, 2)
+    def test_guest_writes_to_the_volume_and_lets_go_of_it(self, generation):
+        """D2, L109: the drive is tagged; detach leaves nothing."""
+        server = self.boot(self.image(generation))
+        volume = self.cinder.add_volume()
+        self.attach(server, volume)
+        self.assertEqual(f'SCSI 0:{generation - 1}',
+                         self.slot(server, volume))
+        self.assert_same_bytes(server, volume, b'of the guest')
+        self.detach(server, volume)
+        self.assertIsNone(self.drive_of(server, volume))
+        self._delete_server(server)
+        self.fabric.assert_clean()
+        self.assertEqual(b'of the guest', volume.lun.read(4096, 12))
+
+    def test_volume_of_a_stopped_server_is_there_when_it_starts(self):
+        """D2: attach and detach while the VM is off."""
+        server = self._stop_server(self.boot())
+        volume, other = self.cinder.add_volume(), self.cinder.add_volume()
+        for one in (volume, other):
+            self.api.post_server_volume(server['id'], {
+                'volumeAttachment': {'volumeId': one.id}})
+            self.until(lambda: self._is_known(server, one) and
+                       self.fabric.host('HV1').luns.disks(), 'attached')
+            self.idle(server)
+        self.until(lambda: len(self.vm(server).physical_disks) == 2,
+                   'both in the VM')
+        self.detach(server, other)
+        self._start_server(server)
+        self.assert_same_bytes(server, volume, b'later')
+        self.assertIsNone(self.drive_of(server, other))
+
+    def test_lowest_free_slot_is_taken(self):
+        """L107: a middle one that was detached is used again."""
+        server = self.boot(self.image())
+        volumes = [self.cinder.add_volume() for _ in range(4)]
+        for volume in volumes[:3]:
+            self.attach(server, volume)
+        self.detach(server, volumes[1])
+        self.attach(server, volumes[3])
+        self.assertEqual(
+            ['SCSI 0:1', 'SCSI 0:3', 'SCSI 0:2'],
+            [self.slot(server, volumes[number]) for number in (0, 2, 3)])
+
+    def test_metadata_follows(self):
+        """L123, C15: address and volume id, of untagged volumes too."""
+        server = self.boot(self.image())
+        volume, tagged = self.cinder.add_volume(), self.cinder.add_volume()
+        self.attach(server, volume)
+        self.attach(server, tagged, tag='database')
+        self.assertEqual(
+            [('0:0:0:0', None, []), ('0:0:0:1', volume.id, []),
+             ('0:0:0:2', tagged.id, ['database'])], self.disks_of(server))
+        self.detach(server, volume)
+        self.assertEqual(
+            [('0:0:0:0', None, []), ('0:0:0:2', tagged.id, ['database'])],
+            self.disks_of(server))
+
+    def test_guest_sees_the_new_size(self):
+        """D3, L119: extend of a volume in use."""
+        server = self.boot()
+        volume = self.cinder.add_volume(size_gib=1)
+        self.attach(server, volume)
+        self.cinder.extend(volume, 3)
+        self.extended(server, volume)
+        disk, = self.fabric.host('HV1').luns.disks()
+        self.until(lambda: self.host_size(disk) == 3 << 30, 'grown')
+
+    def test_extend_that_storage_did_not_do_fails(self):
+        """L119: no false success."""
+        server = self.boot()
+        volume = self.cinder.add_volume(size_gib=1)
+        self.attach(server, volume)
+        volume.shown['size'] = 3
+        self.extended(server, volume, 'Error')
+
+    def test_attach_that_fails_leaves_nothing(self):
+        """L112: wrong credentials; the connection is dropped."""
+        server = self.boot()
+        volume = self.cinder.add_volume(
+            chap=True, data={'auth_password': 'wrong-n0tForLogs-Xyzzy'})
+        self.fail_to_attach(server, volume)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+    def test_secrets_are_in_no_log(self):
+        """L114, L122: CHAP works, and its secret appears nowhere."""
+        server = self.boot(self.image())
+        volume = self.cinder.add_volume(chap=True)
+        self.attach(server, volume)
+        self._reboot_server(server, hard=True)
+        self.detach(server, volume)
+        wrong = self.cinder.add_volume(
+            chap=True, data={'auth_password': f'x{cinder.SECRET}'})
+        self.fail_to_attach(server, wrong)
+        log = self.stdlog.logger.output
+        self.assertIn('compute_hyperv', log)
+        self.assertNotIn(cinder.SECRET, log)
+
+    def test_encrypted_volume_is_refused(self):
+        """D2: clearly, before the storage is touched."""
+        server = self.boot()
+        volume = self.cinder.add_volume(data={'encrypted': True})
+        self.fail_to_attach(server, volume)
+        self.assertEqual([], self.fabric.host('HV1').initiator.sessions)
+
+    def test_shared_target_stays_logged_in_for_others(self):
+        """L115: out with the last volume, whatever controllers show."""
+        iqn = 'iqn.2010-10.org.openstack:shared'
+        self.fabric.san.create_target(iqn, [cinder.PORTAL], initiators=())
+        self.fabric.san.create_lun('ctl', 0, kind='controller')
+        self.fabric.san.map(iqn, 0, 'ctl')
+        server = self.boot()
+        one, two = (self.cinder.add_volume(iqn=iqn, number=number)
+                    for number in (1, 2))
+        self.attach(server, one)
+        self.attach(server, two)
+        self.detach(server, one)
+        self.assertEqual(1, len(self.fabric.host('HV1').initiator.sessions))
+        self.assert_same_bytes(server, two, b'still there')
+        self.detach(server, two)
+        self.assertEqual([], self.fabric.host('HV1').initiator.sessions)
+
+    @ddt.data('iqn.2010-10.ORG.OpenStack:Volume-X', '[::1]:3260')
+    def test_names_and_addresses(self, what):
+        """L114, L116: case of target names; IPv6 portals."""
+        portals = [what] if what.startswith('[') else [cinder.PORTAL]
+        volume = self.cinder.add_volume(
+            portals=portals, iqn=None if portals == [what] else what)
+        server = self.boot()
+        self.attach(server, volume)
+        self.assert_same_bytes(server, volume, b'found')
+        self.detach(server, volume)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+    def test_disk_that_comes_online_is_not_passed_through(self):
+        """L111: the error names the SAN policy."""
+        self.driver()._win.disk.set_new_disk_policy(1)
+        server = self.boot()
+        self.fail_to_attach(server, self.cinder.add_volume())
+        self.assertIn('OnlineAll', self.stdlog.logger.output)
+
+    @ddt.data('disk', 'vm')
+    def test_detach_works_without(self, missing):
+        """L109, D2: the disk has vanished, or the VM."""
+        server = self.boot()
+        volume = self.cinder.add_volume()
+        self.attach(server, volume)
+        if missing == 'disk':
+            self.fabric.san.unmap(volume.iqn, volume.number)
+            self.driver()._win.disk.rescan_disks()
+        else:
+            self.view().destroy_vm(self.vm(server))
+        self.api.delete_server_volume(server['id'], volume.id)
+        self.until(lambda: not self._is_known(server, volume), 'detached')
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+    def disks_of(self, server):
+        """(address, serial, tags) of the metadata's disks."""
+        instance = objects.Instance.get_by_uuid(
+            context.get_admin_context(), server['id'],
+            expected_attrs=['device_metadata'])
+        return [(disk.bus.address,
+                 disk.serial if 'serial' in disk else None, disk.tags)
+                for disk in instance.device_metadata.devices
+                if isinstance(disk, objects.DiskMetadata)]
+
+    def extended(self, server, volume, result='Success'):
+        """Tell Nova, as Cinder does, that a volume has grown."""
+        self.api.create_server_external_events([{
+            'name': 'volume-extended', 'server_uuid': server['id'],
+            'tag': volume.id}])
+        self._wait_for_action_result(server, 'extend_volume', result)
+
+    def _wait_for_action_result(self, server, action, result):
+        def done():
+            return [event for item in
+                    self.api.get_instance_actions(server['id'])
+                    if item['action'] == action
+                    for event in self.api.api_get(
+                        f"/servers/{server['id']}/os-instance-actions/"
+                        f"{item['request_id']}").body[
+                            'instanceAction']['events']
+                    if event['result'] == result]
+        self.until(done, f'{action}: {result}')
+
+    def host_size(self, disk):
+        return self.driver()._win.disk.get_disk_size(disk.number)
+
+
+@ddt.ddt
+class BootFromVolumeTest(volumecase.VolumeTestCase):
+
+    @ddt.data({}, GEN2)
+    def test_guest_runs_from_its_volume(self, properties):
+        """B2, L039: root by its device name; deleted with force (L014)."""
+        root = self.cinder.add_volume(
+            content=b'boot', volume_image_metadata=properties)
+        data = self.cinder.add_volume()
+        server = self.boot_from(root, data)
+        self.assertEqual('SCSI 0:0' if properties else 'IDE 0:0',
+                         self.slot(server, root))
+        self.assertEqual(b'boot', self.drive_of(server, root).read(0, 4))
+        self.assert_same_bytes(server, data, b'of the guest')
+        self._delete_server(server)
+        self.fabric.assert_clean()
+        self.assertEqual(b'boot', root.lun.read(0, 4))
+
+    def test_build_that_fails_lets_go(self):
+        """L001, L112: nothing stays on the host."""
+        root = self.cinder.add_volume(content=b'boot')
+        wrong = self.cinder.add_volume(
+            chap=True, data={'auth_password': 'wrong-n0tForLogs-Xyzzy'})
+        server = self.boot_from(root, wrong, state='ERROR')
+        self.fabric.assert_clean()
+        self._delete_server(server)
+
+    def test_image_and_volume(self):
+        """B2: a root from an image and a data volume at once."""
+        volume = self.cinder.add_volume()
+        image_id = self.glance.add_disk('vhdx', **GEN2)
+        mapping = [{'source_type': 'image', 'uuid': image_id,
+                    'destination_type': 'local', 'boot_index': 0,
+                    'delete_on_termination': True},
+                   self.volume_body(volume, -1)]
+        server = self.boot(image_id, block_device_mapping_v2=mapping)
+        self.assertEqual('SCSI 0:1', self.slot(server, volume))
+
+    def test_storage_that_is_dead_does_not_keep_a_server(self):
+        """L014: deletion ends, whatever the storage does."""
+        root = self.cinder.add_volume(content=b'boot')
+        server = self.boot_from(root)
+        self.fabric.san.port_down(cinder.PORTAL)
+        self._delete_server(server)
+        self.assertEqual([], self.view().vm_names)
+
+
+@ddt.ddt
+class HostRebootTest(volumecase.VolumeTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.volumes = [self.cinder.add_volume(content=b'volume %d' % number)
+                        for number in range(3)]
+        self.servers = [self.boot_from(volume) for volume in self.volumes]
+
+    def numbers(self):
+        return {disk.lun.name: disk.number
+                for disk in self.fabric.host('HV1').luns.disks()}
+
+    @ddt.data('start', 'hard reboot', 'resume')
+    def test_every_server_gets_its_own_data(self, way):
+        """L108, L157: disks have other numbers; nobody gets another's."""
+        before = self.numbers()
+        self.flags(resume_guests_state_on_host_boot=way == 'resume')
+        self.reboot_host()
+        self.assertNotEqual(before, self.numbers())
+        for server, volume in zip(self.servers, self.volumes, strict=True):
+            if way == 'start':
+                self.stopped(server)
+                self._start_server(server)
+            elif way == 'hard reboot':
+                self._reboot_server(server, hard=True)
+            self.until(lambda: self.vm(server).state == 'running', 'runs')
+            self.assertEqual(volume.lun.read(0, 8),
+                             self.drive_of(server, volume).read(0, 8))
+
+    def stopped(self, server):
+        if self.api.get_server(server['id'])['status'] != 'SHUTOFF':
+            self._stop_server(server)
+
+    def test_disk_of_nobody_stops_the_start(self):
+        """L108: it could be another tenant's."""
+        server = self.servers[0]
+        self._stop_server(server)
+        vm = self.vm(server)
+        drive = next(item for item in vm.vm.resources(
+            'Msvm_ResourceAllocationSettingData')
+            if item.get('ElementName') == self.volumes[0].id)
+        vm.vm.host.v2.update(drive, ElementName='somebody else')
+        self.api.post_server_action(server['id'], {'os-start': None})
+        self._wait_for_action_fail(server, 'start')
+        self.assertEqual('off', self.vm(server).state)
+
+    def _wait_for_action_fail(self, server, action):
+        self.until(lambda: [
+            item for item in self.api.get_instance_actions(server['id'])
+            if item['action'] == action and item['message']],
+            f'{action} failed')
+
+
+class MultipathTest(volumecase.VolumeTestCase):
+
+    HOSTS = ({'name': 'HV1', 'extra': {'mpio': True}},)
+    PORTALS = ('127.0.0.10:3260', '127.0.0.11:3260')
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(use_multipath_io=True, group='hyperv')
+
+    def test_one_disk_over_all_paths(self):
+        """L113: used once MPIO has claimed it; sessions to all portals."""
+        self.host.quirks.mpio_claim_rescans = 2
+        volume = self.cinder.add_volume(portals=self.PORTALS)
+        server = self.boot()
+        self.attach(server, volume)
+        self.assertEqual(2, len(self.host.initiator.sessions))
+        disk, = self.host.luns.disks()
+        self.assertTrue(disk.claimed)
+        self.fabric.san.port_down(self.PORTALS[0])
+        self.assert_same_bytes(server, volume, b'over the other path')
+        self.fabric.san.port_up(self.PORTALS[0])
+        self.detach(server, volume)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+    def test_dead_path_does_not_fail_the_attach(self):
+        """L113: one portal that does not answer."""
+        self.fabric.san.port_down(self.PORTALS[0])
+        volume = self.cinder.add_volume(portals=self.PORTALS)
+        server = self.boot()
+        self.attach(server, volume)
+        self.assert_same_bytes(server, volume, b'over the other path')
+
+
+class SharedVolumeTest(volumecase.VolumeTestCase):
+
+    HOSTS = ('HV1', 'HV2')
+
+    def test_two_hosts_attach_one_volume(self):
+        """D2: multiattach."""
+        volume = self.cinder.add_volume(multiattach=True)
+        servers = [self.boot(availability_zone=f'nova:HV{number}')
+                   for number in (1, 2)]
+        for server in servers:
+            self.attach(server, volume)
+        one, two = (self.drive_of(server, volume) for server in servers)
+        one.write(0, b'from one')
+        self.assertEqual(b'from one', two.read(0, 8))
+        for server in servers:
+            self.detach(server, volume)

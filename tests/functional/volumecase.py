@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base of tests with volumes of the fabric's SAN."""
+
+from compute_hyperv.sim import guestdisks
+from tests.functional import base
+from tests.functional import cinder
+
+
+class VolumeTestCase(base.TestCase):
+    """``self.cinder`` makes volumes; retries come at once, and few."""
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(volume_attach_retry_count=1,
+                   volume_attach_retry_interval=0,
+                   mounted_disk_query_retry_count=3,
+                   mounted_disk_query_retry_interval=0, group='hyperv')
+
+    def _new_cinder(self):
+        return cinder.Cinder(self)
+
+    # What a user does.
+
+    def attach(self, server, volume, **body):
+        """Attach a volume and wait until it is."""
+        self.api.post_server_volume(server['id'], {
+            'volumeAttachment': {'volumeId': volume.id} | body})
+        self.until(lambda: self.drive_of(server, volume), 'attached')
+        self.idle(server)
+
+    def fail_to_attach(self, server, volume, **body):
+        """Attach a volume that cannot be; the result of the event."""
+        self.api.post_server_volume(server['id'], {
+            'volumeAttachment': {'volumeId': volume.id} | body})
+        self.until(lambda: not self._is_known(server, volume), 'failed')
+        self.idle(server)
+        self.assertIsNone(self.drive_of(server, volume))
+
+    def _is_known(self, server, volume):
+        return volume.id in [
+            item['volumeId']
+            for item in self.api.get_server_volumes(server['id'])]
+
+    def detach(self, server, volume):
+        """Detach a volume and wait until Nova has forgotten it."""
+        self.api.delete_server_volume(server['id'], volume.id)
+        self.until(lambda: not self._is_known(server, volume), 'detached')
+        self.idle(server)
+
+    def idle(self, server):
+        """Wait until nothing is done to a server."""
+        self.until(lambda: self.api.get_server(server['id'])
+                   ['OS-EXT-STS:task_state'] is None, 'no task')
+
+    def volume_body(self, volume, boot_index=0, **body):
+        """An entry of block_device_mapping_v2."""
+        return {'source_type': 'volume', 'destination_type': 'volume',
+                'uuid': volume.id, 'boot_index': boot_index,
+                'delete_on_termination': False} | body
+
+    def boot_from(self, *volumes, state='ACTIVE', **body):
+        """Boot from the first volume, with the others as data disks."""
+        mapping = [self.volume_body(volume, 0 if number == 0 else -1)
+                   for number, volume in enumerate(volumes)]
+        request = self._build_server(image_uuid='', networks='none',
+                                     flavor_id=self.flavor(disk_gib=0))
+        request.pop('imageRef', None)
+        request |= {'block_device_mapping_v2': mapping} | body
+        server = self.api.post_server({'server': request})
+        return self._wait_for_state_change(server, state)
+
+    def reboot_host(self, host='HV1'):
+        """Cut the power of a host and boot it; disks get other numbers."""
+        self.computes[host].stop()
+        machine = self.fabric.host(host)
+        machine.power_off()
+        machine.power_on()
+        self.start_compute(host)
+
+    # What is to be seen.
+
+    def drive_of(self, server, volume):
+        """The guest's disk that the volume is; None without one."""
+        return next((disk for disk in self.guest_disks(server)
+                     if disk.tag == volume.id), None)
+
+    def guest_disks(self, server):
+        return guestdisks.of(self.vm(server).vm)
+
+    def slot(self, server, volume):
+        """Where the volume is, as in 'SCSI 0:1'."""
+        disk = self.drive_of(server, volume)
+        return f'{disk.controller} {disk.controller_number}:{disk.slot}'
+
+    def assert_same_bytes(self, server, volume, text):
+        """What the guest writes is in that volume, and only there."""
+        disk = self.drive_of(server, volume)
+        disk.write(4096, text)
+        self.assertEqual(text, volume.lun.read(4096, len(text)))
+        for other in self.cinder.made.values():
+            if other is not volume:
+                self.assertNotEqual(text, other.lun.read(4096, len(text)))
