@@ -44,6 +44,7 @@ REALIZED = HV + 'System:Realized'
 PLANNED = HV + 'System:Planned'
 SNAPSHOT = HV + 'Snapshot:Realized'
 RECOVERY_SNAPSHOT = HV + 'Snapshot:Recovery'
+SNAPSHOT_MISSING = HV + 'Snapshot:Missing'
 DEFINITION = HV + 'System:Definition'
 GENERATION = {HV + 'SubType:1': 1, HV + 'SubType:2': 2}
 

@@ -3,6 +3,7 @@
 
 from typing import Any
 from typing import Dict
+from typing import FrozenSet
 
 from .ports import op
 
@@ -44,4 +45,9 @@ _FEATURES = (3, 6, 8, 9, 10, 12, 13, 17, 20, 21)
 @op('dll.kernel32.IsProcessorFeaturePresent')
 def processor_feature(host: Any, *, feature: int) -> bool:
     """Whether the host's processors have a feature (PF_* number)."""
-    return feature in host.spec.extra.get('processor_features', _FEATURES)
+    return feature in processor_features(host)
+
+
+def processor_features(host: Any) -> FrozenSet[int]:
+    """What the host's processors can do (PF_* numbers)."""
+    return frozenset(host.spec.extra.get('processor_features', _FEATURES))

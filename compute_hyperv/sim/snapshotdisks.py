@@ -61,15 +61,10 @@ def delete(host: Host, path: str) -> None:
 def parent_of(host: Host, path: str) -> str | None:
     """Windows path of a disk's parent, or None."""
     try:
-        handle = host.vdisks.open(
-            path, device=0, access=virtualdisks.GET_INFO, flags=0)
+        chain = host.vdisks.chain(path)
     except WinError:
         return None
-    try:
-        chain = handle.disk.chain if handle.disk is not None else ()
-        return chain[1] if len(chain) > 1 else None
-    finally:
-        host.vdisks.close(handle.number)
+    return chain[1] if len(chain) > 1 else None
 
 
 def merge(host: Host, child: str) -> str:

@@ -115,6 +115,20 @@ class VirtualDisks:
         finally:
             disk.close()
 
+    def chain(self, path: str) -> List[str]:
+        """Windows paths of a disk, its parent, and so on.
+
+        Whoever has them open: this is the host's own look.
+
+        :raises WinError: a file is missing, or no disk.
+        """
+        disk = self._open_disk(path, self._storage.locate(path).need(),
+                               writable=False, parents=True)
+        try:
+            return list(disk.chain)
+        finally:
+            disk.close()
+
     def _hold_chain(self, disk: Disk, found: Located, access: int,
                     share: int, owner: str, client: str,
                     rw_depth: int) -> List[handles.OpenFile]:

@@ -6,6 +6,9 @@
 state of a generation 2 VM from version 8.3 (hyperv-semantics.md section 4).
 They are empty here: what counts is that they exist, that they are in use
 (error 32 for whoever deletes them), and that they vanish with the VM.
+
+A planned VM has its files in the host's own folder, ``<DefaultExternal
+DataRoot>\\Planned Virtual Machines``, until it is realized.
 """
 
 from __future__ import annotations
@@ -22,12 +25,16 @@ if typing.TYPE_CHECKING:
     from .vm import Vm
 
 FOLDER = 'Virtual Machines'
+PLANNED_FOLDER = 'Planned Virtual Machines'
 
 
 def names(vm: Vm) -> list[str]:
     """Windows paths of the configuration files of *vm*."""
-    settings = vm.settings
-    root = settings['ConfigurationDataRoot']
+    folder = ntpath.join(vm.settings['ConfigurationDataRoot'], FOLDER)
+    if vm.is_planned:
+        folder = ntpath.join(vm.host.v2.find(
+            'Msvm_VirtualSystemManagementServiceSettingData')[0][
+            'DefaultExternalDataRoot'], PLANNED_FOLDER)
     version = profiles.version_tuple(vm.version)
     if version < (6, 2):
         suffixes = ['.xml']
@@ -35,8 +42,7 @@ def names(vm: Vm) -> list[str]:
         suffixes = ['.vmcx', '.vmrs']
         if vm.generation == 2 and version >= (8, 3):
             suffixes.append('.vmgs')
-    return [ntpath.join(root, FOLDER, vm.guid + suffix)
-            for suffix in suffixes]
+    return [ntpath.join(folder, vm.guid + suffix) for suffix in suffixes]
 
 
 class ConfigFiles:
@@ -86,6 +92,7 @@ class ConfigFiles:
             if found.exists:
                 os.unlink(found.local)
                 found.volume.changed()
+                _tidy(os.path.dirname(found.local))
 
     def move(self, vm: Vm, before: list[str]) -> None:
         """Follow a changed ConfigurationDataRoot.
@@ -96,3 +103,10 @@ class ConfigFiles:
             return
         self.remove(vm)
         self.create(vm)
+
+
+def _tidy(folder: str) -> None:
+    """The folder of planned VMs goes with the last of them."""
+    if os.path.basename(folder) == PLANNED_FOLDER and not (
+            os.listdir(folder)):
+        os.rmdir(folder)

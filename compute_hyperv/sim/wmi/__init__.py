@@ -14,7 +14,8 @@ PROVIDERS = (
     'virtualization_resources', 'virtualization_storage',
     'virtualization_guest', 'virtualization_snapshot',
     'virtualization_summary', 'virtualization_devices',
-    'virtualization_planned', 'network',
+    'virtualization_planned', 'virtualization_export',
+    'virtualization_migration', 'network',
     'network_ports', 'network_features', 'metrics', 'cimv2', 'storage',
     'standardcimv2', 'smb', 'hgs')
 

@@ -7,6 +7,7 @@ What exists before the first VM is defined: hyperv-semantics.md sections 1,
 
 from __future__ import annotations
 
+import os
 import typing
 
 from .. import devices
@@ -92,6 +93,9 @@ def _add_service_settings(host: Host) -> None:
     octet = '%02X' % (sum(host.name.encode()) & 0xFF)
     root = 'C:\\ProgramData\\Microsoft\\Windows\\Hyper-V'
     disks = 'C:\\Users\\Public\\Documents\\Hyper-V\\Virtual Hard Disks'
+    for folder in (root, disks):
+        if host.spec.volumes.get('C'):
+            os.makedirs(host.storage.locate(folder).local, exist_ok=True)
     store.add('Msvm_VirtualSystemManagementServiceSettingData',
               InstanceID='Microsoft:' + host.name,
               ElementName='Hyper-V Virtual System Management Service',

@@ -13,11 +13,17 @@ import typing
 from .. import devices
 from .. import jobs
 from .. import vm as vms
+from .. import vmfiles
 from . import engine
 from . import network_ports as ports
 from . import virtualization
+from . import virtualization_definition as definitions
 from . import virtualization_system as system
 from ..vm import Vm
+from ..winerror import WinError
+
+if typing.TYPE_CHECKING:
+    from ..host import Host
 
 V2 = virtualization.V2
 SERVICE = 'Msvm_VirtualSystemManagementService'
@@ -48,6 +54,14 @@ def validate(vm: Vm) -> None:
             raise jobs.JobFailure("%s: the virtual hard disk '%s' cannot "
                                   'be found. (0x80070002).' % (
                                       vm.describe(), path))
+    for drive in vm.resources(devices.RASD, devices.PHYSICAL_DISK):
+        if vm.host.v2.by_path((drive['HostResource'] or ('',))[0]) is None:
+            raise jobs.JobFailure('%s: a physical disk cannot be found. '
+                                  '(0x80070002).' % vm.describe())
+    if any(record['VirtualSystemType'] == devices.SNAPSHOT_MISSING
+           for record in definitions.snapshots_of(vm)):
+        raise jobs.JobFailure('%s: a checkpoint cannot be found. '
+                              '(0x80070002).' % vm.describe())
     for port in vm.resources(devices.PORT):
         given = port['HostResource'] or ('',)
         if given[0] and ports.switch_of(vm, port.props) is None:
@@ -88,20 +102,44 @@ def realize(vm: Vm) -> engine.Record:
     """Make the realized system out of the planned one.
 
     :returns: the Msvm_ComputerSystem
-    :raises JobFailure: as :func:`validate`; the planned VM stays
+    :raises JobFailure, WinError: as :func:`validate`, or its files
+        cannot be made; the planned VM stays
     """
     validate(vm)
+    before = vmfiles.names(vm)
+    record = _turn_into(vm, vms.SYSTEM, devices.REALIZED)
+    try:
+        vm.host.vms.files.move(vm, before)
+    except WinError:
+        _turn_into(vm, vms.PLANNED_SYSTEM, devices.PLANNED)
+        vm.host.vms.files.create(vm)
+        raise
+    return record
+
+
+def _turn_into(vm: Vm, cls: str, kind: str) -> engine.Record:
+    """Replace the system by one of another class; links follow."""
     store = vm.host.v2
     old = vm.system
-    known = store.cls(vms.SYSTEM).props
+    known = store.cls(cls).props
     props = {name: value for name, value in old.props.items()
              if name in known}
+    links = [link for link in store.referring(old)
+             if link.cls.name != 'Msvm_AffectedJobElement']
     for link in store.referring(old):
         store.delete(link)
     store.delete(old)
-    new = store.add(vms.SYSTEM, **dict(
-        props, CreationClassName=vms.SYSTEM, EnabledState=vms.OFF))
-    store.update(vm.settings, VirtualSystemType=devices.REALIZED)
-    store.add('Msvm_SettingsDefineState', ManagedElement=new,
-              SettingData=vm.settings)
+    new = store.add(cls, **dict(props, CreationClassName=cls,
+                                EnabledState=vms.OFF))
+    for link in links:
+        store.add(link.cls.name, **{
+            name: new.path if value == old.path else value
+            for name, value in link.props.items()})
+    store.update(vm.settings, VirtualSystemType=kind)
     return new
+
+
+def restore(host: Host) -> None:
+    """The management service starts: planned systems are gone [F]."""
+    for vm in host.vms.planned():
+        system.destroy(vm)

@@ -16,6 +16,7 @@ class PlannedSystemTest(hypervcase.HyperVTestCase):
         settings = self.wmi.Msvm_VirtualSystemSettingData.new()
         settings.ElementName = 'plan'
         settings.ConfigurationDataRoot = 'C:\\VMs\\plan'
+        self.files.make_dirs('C:\\VMs\\plan')
         settings.VirtualSystemSubType = (
             'Microsoft:Hyper-V:SubType:2')
         _job, self.path, code = self.service.DefinePlannedSystem(
