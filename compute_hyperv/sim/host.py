@@ -18,6 +18,7 @@ from . import jobs
 from . import pipes
 from . import ports
 from . import profiles
+from . import rbdclient
 from . import storage
 from . import virtualdisks
 from . import vm
@@ -166,6 +167,7 @@ class Host:
         self.luns = hostluns.HostLuns(self)
         self.initiator = initiator.Initiator(self)
         self.hbas = fchba.Hbas(self)
+        self.rbd = rbdclient.Rbd(self)
         self.pipes = _pipes(self)
         self.jobs = jobs.Jobs(self)
         self.vms = vm.VMs(self)
@@ -204,7 +206,7 @@ class Host:
                 return
             self.powered = False
             for part in (self.vms, self.vdisks, self.pipes, self.storage,
-                         self.initiator, self.hbas, self.luns):
+                         self.initiator, self.hbas, self.rbd, self.luns):
                 part.power_cut()
         self.end_watches()
         if self.fabric.server is not None:
@@ -229,6 +231,7 @@ class Host:
         """A boot finds the disks of the storage array again."""
         self.initiator.power_cut()
         self.hbas.power_cut()
+        self.rbd.power_cut()
         self.luns.power_cut()
         self.initiator.boot()
         self.luns.boot()
@@ -289,7 +292,8 @@ class Host:
         found = (self.vms.problems() + self.jobs.problems() +
                  self.storage.problems() + self.vdisks.problems() +
                  self.pipes.problems() + self.initiator.problems() +
-                 self.hbas.problems() + self.luns.problems() +
+                 self.hbas.problems() + self.rbd.problems() +
+                 self.luns.problems() +
                  smb.problems(self))
         watches = self.watches
         if len(watches) > self._watches_at_mark:

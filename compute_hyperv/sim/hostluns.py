@@ -21,8 +21,8 @@ from .wmi import storage
 if typing.TYPE_CHECKING:
     from .host import Host
 
-ISCSI, FC = 'iscsi', 'fc'
-_BUS = {ISCSI: storage.ISCSI, FC: storage.FIBRE_CHANNEL}
+ISCSI, FC, RBD = 'iscsi', 'fc', 'rbd'
+_BUS = {ISCSI: storage.ISCSI, FC: storage.FIBRE_CHANNEL, RBD: storage.SAS}
 _NAA = 3                                #: UniqueIdFormat: FCPH name
 
 
@@ -119,8 +119,10 @@ class HostLuns:
         self._sources: typing.List[Links] = []
         self._disks: typing.List[LunDisk] = []
         self._holds: typing.Dict[int, Held] = {}
-        #: Units by unique id whose state Windows remembers: offline?
-        self.remembered: typing.Dict[str, bool] = {}
+        #: Numbers of disks that were brought online (False) or offline
+        #: (True): Windows remembers the number, not the disk, says Ceph's
+        #: "RBD on Windows"; the next disk of that number is treated so.
+        self.remembered: typing.Dict[int, bool] = {}
 
     def add_source(self, source: Links) -> None:
         """Have the disks of these links appear."""
@@ -224,8 +226,7 @@ class HostLuns:
             location='Bus Number 0, Target Id 0, LUN %d' % first.number,
             size_bytes=lun.size_bytes, bus_type=_BUS[first.transport],
             unique_id=lun.unique_id, unique_id_format=_NAA,
-            serial=lun.serial, multipath=claimed,
-            offline=self.remembered.get(lun.unique_id)))
+            serial=lun.serial, multipath=claimed))
         disk = LunDisk(number, lun, list(paths), claimed)
         self._disks.append(disk)
         return disk
@@ -250,9 +251,7 @@ class HostLuns:
 
     def note_state(self, number: int, offline: bool) -> None:
         """Windows remembers whether it brought a disk online."""
-        disk = self.disk(number)
-        if disk is not None:
-            self.remembered[disk.lun.unique_id] = offline
+        self.remembered[number] = offline
 
     # -- VMs
 

@@ -35,7 +35,10 @@ def dump(fabric: fabric_module.Fabric) -> State:
             host.name: {
                 'windows': host.spec.windows, 'powered': host.powered,
                 'initiator': host.initiator.dump(),
-                'luns': host.luns.remembered,
+                'online': [list(one) for one
+                           in host.luns.remembered.items()],
+                'rbd': [image for image in host.rbd.mapped
+                        if image not in host.rbd.passing],
                 'stores': {low: _dump_store(store)
                            for low, store in host.stores.items()}}
             for host in fabric.hosts.values()}}
@@ -87,7 +90,10 @@ def load(fabric: fabric_module.Fabric, path: str) -> typing.List[str]:
                 _load_store(host.stores[low], rows)
             if 'initiator' in saved:
                 host.initiator.load(saved['initiator'])
-                host.luns.remembered = saved['luns']
+                host.luns.remembered = {
+                    number: offline for number, offline in saved['online']}
+                host.rbd.mapped = {image: index for index, image
+                                   in enumerate(saved['rbd'], 1)}
             host.powered = saved['powered']
             if host.powered:
                 host.restore()

@@ -26,7 +26,8 @@ H = typing.TypeVar('H', bound=typing.Callable[..., typing.Any])
 
 #: Modules of this package whose import registers operations.
 HANDLERS = ('wmi.ops', 'file_ops', 'copy_ops', 'acls', 'disk_ops', 'pipe_ops',
-            'iscsi_ops', 'fc_ops', 'net_ops', 'san_admin')
+            'iscsi_ops', 'fc_ops', 'net_ops', 'rbdclient',
+            'san_admin')
 
 
 class Port(typing.Protocol):

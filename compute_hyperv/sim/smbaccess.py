@@ -98,8 +98,12 @@ class Access:
 
     def servers(self, server: str) -> typing.List[str]:
         """The machines behind a server's name."""
-        low = server.lower()
-        return self.names.get(low, [server])
+        found = self.names.get(server.lower())
+        if found is not None:
+            return found
+        # A name with its domain; addresses stay as they are.
+        plain = server.partition('.')[0]
+        return [server if plain.isdecimal() else plain]
 
     def is_local(self, host: str, server: str) -> bool:
         """Whether a server's name leads to the host itself."""

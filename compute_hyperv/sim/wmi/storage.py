@@ -85,8 +85,12 @@ def add_disk(host: Host, disk: HostDisk) -> int:
     number = next(each for each in range(len(taken) + 1)
                   if each not in taken)
     offline = disk.offline
+    read_only = disk.read_only
     if offline is None:
-        offline = _starts_offline(host, disk.bus_type)
+        offline = host.luns.remembered.get(number)
+        if offline is None:
+            # "Disks that are left offline will be read-only by default."
+            offline = read_only = _starts_offline(host, disk.bus_type)
     unique_id = disk.unique_id or host.new_guid().replace('-', '')[:16]
     path = '\\\\?\\%s#disk&ven_sim&prod_disk#%d' % (
         'mpio' if disk.multipath else 'scsi', number)
@@ -96,7 +100,7 @@ def add_disk(host: Host, disk: HostDisk) -> int:
         Location=disk.location, UniqueIdFormat=disk.unique_id_format,
         Size=disk.size_bytes, BusType=disk.bus_type, IsOffline=offline,
         SerialNumber=disk.serial or None,
-        IsReadOnly=disk.read_only, IsSystem=disk.system, IsBoot=disk.system,
+        IsReadOnly=read_only, IsSystem=disk.system, IsBoot=disk.system,
         OperationalStatus=(2,), HealthStatus=0,
         LogicalSectorSize=512, PhysicalSectorSize=512, PartitionStyle=2,
         FriendlyName='Simulated disk', Model='Simulated disk',
@@ -128,9 +132,8 @@ def remove_disk(host: Host, number: int) -> None:
 
 def remove_lun_disks(host: Host) -> None:
     """Forget all disks of the storage array, as a reboot does."""
-    for bus_type in (ISCSI, FIBRE_CHANNEL):
-        for record in host.stores[NAMESPACE].find('MSFT_Disk',
-                                                  BusType=bus_type):
+    for record in host.stores[NAMESPACE].find('MSFT_Disk'):
+        if record['SerialNumber']:
             remove_disk(host, record['Number'])
 
 

@@ -213,10 +213,21 @@ class UnitsTest(sancase.SanCase):
         self.disks.rescan_disks()
         self.assertFalse(disk(2).IsOffline)
 
-    def test_windows_remembers_that_a_disk_was_brought_online(self):
+    def test_disks_that_are_left_offline_are_read_only(self):
+        """Ceph, "RBD on Windows", on the SAN policy."""
+        self.assertTrue(self.disks._get_disk_by_number(1).IsReadOnly)
+        self.disks.set_disk_readonly_status(1, False)
+        self.assertFalse(self.disks._get_disk_by_number(1).IsReadOnly)
+
+    def test_windows_remembers_the_state_of_a_number(self):
+        """Ceph, "RBD on Windows": the number counts, not the disk."""
         self.disks.set_disk_online(1)
         self.iscsi.logout_storage_target(IQN)
-        self.log_in()
+        self.san.create_lun('v2', MIB)
+        self.san.create_target(OTHER_IQN, [PORTAL])
+        self.san.map(OTHER_IQN, 1, 'v2')
+        self.log_in(OTHER_IQN)
+        self.assertEqual(1, self.number(OTHER_IQN))
         self.assertFalse(self.disks._get_disk_by_number(1).IsOffline)
 
 
