@@ -9,6 +9,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import jobwaits
 from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths as paths_module
@@ -115,6 +116,10 @@ class Checkpoints:
         for path in self._win.vm.get_vm_snapshots(vm_name):
             if path not in before:
                 operation.bounded(
-                    self._win.vm.remove_vm_snapshot, path,
+                    self._remove_one, path,
                     what=f'removal of a checkpoint of {vm_name}',
                     timeout_s=self._merge_timeout_s)
+
+    def _remove_one(self, path: str) -> None:
+        with jobwaits.within(self._merge_timeout_s):
+            self._win.vm.remove_vm_snapshot(path)

@@ -132,10 +132,11 @@ _power_opts = [
              "it looks whether it has to stop."),
     cfg.IntOpt(
         'vm_operation_timeout', default=1800, min=1,
-        help="How many seconds Hyper-V may take to start, stop, pause, save "
-             "or remove the virtual machine of an instance, before the "
-             "operation fails and names what the host is doing. Saving much "
-             "memory to a slow disk takes longest. Related: [os_win] "
+        help="How many seconds Hyper-V may take for one change of the virtual "
+             "machine of an instance (making, changing, starting, stopping, "
+             "pausing, saving or removing it), before the operation fails "
+             "and names what the host is doing. Saving much memory to a "
+             "slow disk takes longest. Related: [os_win] "
              "wmi_job_terminate_timeout."),
     cfg.IntOpt(
         'snapshot_timeout', default=7200, min=1,

@@ -18,6 +18,7 @@ from oslo_log import log as logging
 
 from compute_hyperv import errors
 from compute_hyperv import hostcaps
+from compute_hyperv import jobwaits
 from compute_hyperv import model
 from compute_hyperv import osfiles
 from compute_hyperv import oswin_loader
@@ -92,6 +93,14 @@ class Win:
         self.iscsi = functools.cache(factory.get_iscsi_initiator_utils)
         self.fc = functools.cache(factory.get_fc_utils)
         self.smb = functools.cache(factory.get_smbutils)
+
+    def limit_jobs(self, timeout_s: float) -> None:
+        """Let no wait for a job that changes a VM last longer than that.
+
+        :param timeout_s: for one job; then ``WaitTimeout`` is raised.
+        """
+        for utility in (self.vm, self.net, self.migration):
+            jobwaits.limit(utility._jobutils, timeout_s)
 
     def check_access(self) -> None:
         """Check that this account may manage Hyper-V.

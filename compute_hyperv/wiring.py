@@ -231,6 +231,7 @@ def _events(win: oswin.Win, console: serialconsoleops.SerialConsoleOps
 def build(virtapi: Any) -> Ops:
     """Build the driver's parts over the host that this process is for."""
     win = oswin.connect()
+    win.limit_jobs(CONF.hyperv.vm_operation_timeout)
     host_paths = _paths(win)
     host_locks = _locks(win.name, host_paths)
     by_protocol = _connectors(win, host_locks)

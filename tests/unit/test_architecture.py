@@ -17,6 +17,7 @@ RANK = {
     'hostcaps': 0.5,
     'errors': 1,
     'operation': 1.5,
+    'jobwaits': 1.7,
     'locks': 2, 'paths': 2, 'oswin': 2, 'plan': 2,
     'checkpoints': 2.5, 'commands': 2.5, 'guestmetadata': 2.5,
     'vmdrives': 2.5,
