@@ -121,3 +121,173 @@ class OtherHostTest(MoveTest):
         self.assertIsNone(self.files('HV1', server, '_revert'))
         self._delete_server(server)
         self.fabric.assert_clean()
+
+    def test_migrated_server_is_reverted(self):
+        """L085, L087, L088, L092: from the other host, on and off."""
+        server = self.boot(networks='auto')
+        self.write_as_guest(server)
+        before = self.vm(server)
+        drives, nics = before.drives, before.nics
+
+        server = self.migrate(server)
+        self.assertEqual('HV2', self.host_of(server))
+        # What happens over there does not come back.
+        path = self.vm(server).drive('root.vhdx').path
+        self.view('HV2').turn_off(self.vm(server))
+        self.overwrite('HV2', path)
+        server = self.revert(server)
+
+        self.assertEqual('HV1', self.host_of(server))
+        vm = self.vm(server)
+        self.assertEqual(('running', drives, nics),
+                         (vm.state, vm.drives, vm.nics))
+        self.assert_written(server)
+        self.assertEqual([], self.view('HV2').vm_names)
+        self.assertIsNone(self.files('HV2', server))
+        self._stop_server(server)
+        server = self.migrate(server)
+        self.assertEqual('off', self.vm(server).state)
+        self.api.post_server_action(server['id'], {'revertResize': None})
+        server = self._wait_for_state_change(server, 'SHUTOFF')
+        self.assertEqual('off', self.vm(server).state)
+        self._start_server(server)
+        self.assert_written(server)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+    def overwrite(self, host, path):
+        storage = self.fabric.host(host).storage
+        with disks.open_disk(storage.local(path), writable=True,
+                             resolve=storage.local, win_path=path) as disk:
+            disk.write(MARK_AT, bytes(len(MARK)))
+
+    def test_child_vhd_grows_and_the_console_log_goes_along(self):
+        """L028, L033, E1: generation 1 from a VHD, its config drive kept."""
+        image_id = self.glance.add_disk('vhd')
+        server = self.boot(image_id, flavor_id=self.flavor(disk_gib=1),
+                           config_drive=True)
+        self.write_as_guest(server, 'root.vhd')
+        log = self.console(server)
+        # The target would make a CD.
+        self.flags(config_drive_cdrom=True, group='hyperv')
+
+        server = self.resize(server, self.flavor(disk_gib=2))
+
+        vm = self.vm(server)
+        self.assertEqual({'root.vhd', 'configdrive.vhd'},
+                         {drive.name for drive in vm.drives})
+        self.assert_written(server, 'root.vhd')
+        self.assertGreater(self.disk_size(vm.drive('root.vhd').path, 'HV2'),
+                           (2 << 30) - (64 << 20))
+        self.assertTrue(self.console(server).startswith(log[:20]))
+        server = self.confirm(server)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+    def console(self, server):
+        return self.api.post_server_action(
+            server['id'], {'os-getConsoleOutput': {}})['output']
+
+    def test_what_is_refused_or_fails_leaves_the_server_running(self):
+        """L086, L089: nothing is changed, and Nova knows it."""
+        server = self.boot(flavor_id=self.flavor(disk_gib=2,
+                                                 ephemeral_gib=2))
+        boot = self.vm(server).boot
+        # Nova itself refuses a smaller root disk.
+        self.resize_in_vain(server, self.flavor(disk_gib=2, ephemeral_gib=1))
+        self.assertEqual(boot, self.vm(server).boot)
+
+        larger = self.flavor(disk_gib=3, ephemeral_gib=2)
+        self.write_as_guest(server)
+        for kind, match in (('file', '*rename*'), ('method', '*Destroy*')):
+            with self.fabric.faults.failing(host='HV1', kind=kind,
+                                            match=match):
+                self.resize_in_vain(server, larger)
+            self.assert_written(server)
+            self.assertEqual('running', self.vm(server).state)
+            self.assertIsNone(self.files('HV1', server, '_revert'))
+        self.assertEqual('HV1', self.host_of(server))
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+    def resize_in_vain(self, server, flavor_id):
+        self.api.post_server_action(
+            server['id'], {'resize': {'flavorRef': flavor_id}})
+        self._wait_for_action_fail_completion(
+            server, 'resize', 'compute_resize_instance')
+        self._wait_for_server_parameter(
+            server, {'status': 'ACTIVE', 'OS-EXT-STS:task_state': None})
+
+
+class SameHostTest(MoveTest):
+
+    HOSTS = ('HV1',)
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(allow_resize_to_same_host=True)
+
+    def test_resize_on_the_same_host(self):
+        """L093, L094: confirmed, reverted; a cold migration goes nowhere."""
+        server = self.boot(flavor_id=self.flavor(disk_gib=1, swap_mib=64,
+                                                 ephemeral_gib=1))
+        self.write_as_guest(server)
+        bare = self.flavor(disk_gib=2, quota__disk_total_iops_sec='500')
+
+        server = self.resize(server, bare)
+        self.assertEqual({'root.vhdx'},
+                         {drive.name for drive in self.vm(server).drives})
+        server = self.revert(server)
+
+        self.assertEqual({'root.vhdx', 'swap.vhdx', 'eph0.vhdx'},
+                         {drive.name for drive in self.vm(server).drives})
+        self.assert_written(server)
+        self.assertIsNone(self.files('HV1', server, '_revert'))
+        server = self.confirm(self.resize(server, bare))
+        self.assert_written(server)
+        limited = self.flavor(disk_gib=2, quota__cpu_shares='2048')
+        server = self.confirm(self.resize(server, limited))
+        self.assertEqual(200, int(self.vm(server).vm.processor['Weight']))
+        self.assertIsNone(self.files('HV1', server, '_revert'))
+        self.assert_written(server)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+
+class SharedStorageTest(MoveTest):
+    """L074: instances on a share that both hosts use."""
+
+    SHARE = r'\\nas\instances'
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(instances_path=self.SHARE)
+
+    def _new_fabric(self, hosts):
+        fabric = super()._new_fabric(hosts)
+        fabric.shares.add(self.SHARE, 500 << 30)
+        return fabric
+
+    def test_resize_and_revert_over_a_share(self):
+        server = self.boot(flavor_id=self.flavor(disk_gib=1))
+        self.write_as_guest(server)
+
+        server = self.resize(server, self.flavor(disk_gib=2,
+                                                 ephemeral_gib=1))
+        self.assertEqual('HV2', self.host_of(server))
+        self.assert_written(server)
+        server = self.revert(server)
+
+        self.assertEqual('HV1', self.host_of(server))
+        self.assert_written(server)
+        self.assertEqual(['root.vhdx'], [drive.name for drive
+                                         in self.vm(server).drives])
+        server = self.confirm(self.migrate(server))
+        self.assert_written(server)
+        self._delete_server(server)
+        self.assertEqual([], self.left_on_share())
+
+    def left_on_share(self):
+        storage = self.fabric.host('HV1').storage
+        return [name for name in os.listdir(storage.local(self.SHARE))
+                if name not in ('_base', 'locks')]
