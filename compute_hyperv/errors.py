@@ -22,6 +22,7 @@ Ours derive from the Nova exception that the compute manager already handles::
 """
 
 from collections.abc import Callable
+import errno
 import functools
 import inspect
 from typing import Any
@@ -112,6 +113,9 @@ def _reason(cls: type[exception.NovaException]
     return lambda exc, vm_name: cls(reason=text_of(exc))
 
 
+#: Windows error codes of sockets (WSABASEERR and so on).
+_SOCKET_CODES = range(10000, 12000)
+
 #: os-win's class -> how to make Nova's error of it. The nearest class in the
 #: method resolution order of the raised one decides.
 _NOVA_FOR: dict[type[BaseException],
@@ -137,7 +141,7 @@ _NOVA_FOR: dict[type[BaseException],
     os_win_exc.ClusterException: _reason(ClusterOperationFailed),
     os_win_exc.HyperVClusterException: _reason(ClusterOperationFailed),
     os_win_exc.UnsupportedOperation: _reason(NotSupportedByHost),
-    # Files: only errors that Windows numbered, see is_foreign().
+    # Files only, see is_foreign().
     OSError: _reason(DiskOperationFailed),
 }
 
@@ -151,11 +155,16 @@ def text_of(exc: BaseException) -> str:
 def is_foreign(exc: BaseException) -> bool:
     """Whether *exc* is os-win's, WMI's or a Windows file error.
 
-    An OSError counts only with a Windows error code: others are failed
-    network connections of Nova's own libraries, which Nova handles.
+    An OSError counts if it is about a file. Python gives a Windows code to
+    what it asks Windows for, but only a file name to what ``open`` could
+    not, and neither to a write that found the disk full. Other OSErrors are
+    failed network connections of Nova's own libraries, which Nova handles.
     """
     if isinstance(exc, OSError):
-        return getattr(exc, 'winerror', None) is not None
+        code = getattr(exc, 'winerror', None)
+        if code is not None:
+            return code not in _SOCKET_CODES
+        return exc.filename is not None or exc.errno == errno.ENOSPC
     return isinstance(exc, OS_WIN_ERRORS)
 
 

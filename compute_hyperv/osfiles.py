@@ -16,7 +16,8 @@ from typing import Protocol
 class Files(Protocol):
     """The files of a host, by Windows paths.
 
-    Every OSError that these raise carries ``winerror``.
+    Every OSError of a name carries ``winerror``, but those of ``open`` and
+    ``copy`` on Windows, where Python gives only ``errno``.
     """
 
     def exists(self, path: str) -> bool:

@@ -52,6 +52,10 @@ class ToNovaTest(unittest.TestCase):
         (os_win_exc.x_wmi('provider failure'), errors.HyperVError),
         (os_win_exc.x_wmi_timed_out('late'), errors.HyperVError),
         (windows_error(32), errors.DiskOperationFailed),
+        # As open() and write() of Python raise them on Windows.
+        (PermissionError(13, 'denied', 'C:\\a.vhdx'),
+         errors.DiskOperationFailed),
+        (OSError(28, 'No space left'), errors.DiskOperationFailed),
     )
     @ddt.unpack
     def test_nearest_class_wins(self, raised, expected):
@@ -60,7 +64,8 @@ class ToNovaTest(unittest.TestCase):
         self.assertIs(expected, type(errors.to_nova(raised)))
 
     @ddt.data(exception.InstanceNotFound(instance_id='x'), ValueError('x'),
-              NotImplementedError(), ConnectionRefusedError(111, 'rabbit'))
+              NotImplementedError(), ConnectionRefusedError(111, 'rabbit'),
+              windows_error(10061))
     def test_nova_s_own_and_network_errors_are_not_ours(self, raised):
         self.assertFalse(errors.is_foreign(raised))
 
