@@ -37,15 +37,15 @@ def name(host: Host, index: int) -> str:
 
 
 @op('dll.hbaapi.HBA_OpenAdapter')
-def open_by_name(host: Host, name: str) -> int:
+def open_by_name(host: Host, name: str, client: str) -> int:
     """See :meth:`.Hbas.open`."""
-    return host.hbas.open(name)
+    return host.hbas.open(name, client)
 
 
 @op('dll.hbaapi.HBA_OpenAdapterByWWN')
-def open_by_wwn(host: Host, wwn: str) -> int:
+def open_by_wwn(host: Host, wwn: str, client: str) -> int:
     """See :meth:`.Hbas.open`."""
-    return host.hbas.open(wwn)
+    return host.hbas.open(wwn, client)
 
 
 @op('dll.hbaapi.HBA_CloseAdapter')

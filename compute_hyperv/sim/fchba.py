@@ -52,6 +52,7 @@ class Hbas:
         self._lock = host.fabric.lock
         self._numbers = itertools.count(1)
         self._open: typing.Dict[int, Adapter] = {}
+        self._clients: typing.Dict[int, str] = {}
         self.adapters = [
             Adapter('com.sim-HBA-%d' % index, sanmodel.wwn(facts['wwnn']),
                     tuple(sanmodel.wwn(one) for one in facts['wwpns']))
@@ -62,7 +63,7 @@ class Hbas:
 
     # -- handles
 
-    def open(self, name: str) -> int:
+    def open(self, name: str, client: str = '') -> int:
         """A handle of the adapter with that name or world wide name.
 
         :raises WinError: 5 there is none.
@@ -72,6 +73,7 @@ class Hbas:
                 with self._lock:
                     number = next(self._numbers)
                     self._open[number] = adapter
+                    self._clients[number] = client
                 return number
         raise WinError(ILLEGAL_WWN, name)
 
@@ -85,6 +87,13 @@ class Hbas:
     def close(self, handle: int) -> None:
         """Give a handle back; again is harmless."""
         self._open.pop(handle, None)
+        self._clients.pop(handle, None)
+
+    def client_gone(self, client: str) -> None:
+        """A process ended: its handles are closed."""
+        for handle in [one for one, name in list(self._clients.items())
+                       if name == client]:
+            self.close(handle)
 
     # -- what they see
 
@@ -144,6 +153,7 @@ class Hbas:
     def power_cut(self) -> None:
         """The host went down."""
         self._open.clear()
+        self._clients.clear()
         self._up.clear()
 
     def problems(self) -> typing.List[str]:

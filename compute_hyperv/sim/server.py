@@ -235,7 +235,7 @@ class Server:
         host = client.host
         for number in client.watches:
             host.drop_watch(number)
-        for part in (host.storage, host.vdisks, host.pipes):
+        for part in (host.storage, host.vdisks, host.pipes, host.hbas):
             part.client_gone(client.name)
 
     def clients(self) -> typing.List[Client]:

@@ -84,11 +84,13 @@ class Hbaapi(Library):
 
     def do_HBA_OpenAdapter(self, name: Any) -> int:
         handle: int = self._call(
-            'HBA_OpenAdapter', name=ctypes.string_at(name).decode())
+            'HBA_OpenAdapter', name=ctypes.string_at(name).decode(),
+            client=self._port.client)
         return handle
 
     def do_HBA_OpenAdapterByWWN(self, phandle: Any, wwn: Any) -> int:
-        phandle[0] = self._call('HBA_OpenAdapterByWWN', wwn=_hex(wwn))
+        phandle[0] = self._call('HBA_OpenAdapterByWWN', wwn=_hex(wwn),
+                                client=self._port.client)
         return 0
 
     def do_HBA_CloseAdapter(self, handle: int) -> None:

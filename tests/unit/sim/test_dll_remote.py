@@ -39,6 +39,43 @@ class RemoteCase(onehost.OneHostCase):
             time.sleep(0.01)
 
 
+class RemoteStorageTest(RemoteCase):
+    """The storage array seen by another process."""
+
+    HOST = {'extra': {'fc_hbas': [{'wwnn': '2000000000000001',
+                                   'wwpns': ['2100000000000001']}]}}
+
+    def test_iscsi(self):
+        san, iqn = self.fabric.san, 'iqn.2010-10.org.openstack:v'
+        san.create_lun('v', 1 << 20)
+        san.create_target(iqn, ['127.0.0.10:3260'],
+                          chap=('user', 'a-long-secret'))
+        san.map(iqn, 1, 'v')
+        iscsi = self.win.get_iscsi_initiator_utils()
+        iscsi.login_storage_target(
+            1, iqn, '127.0.0.10:3260', auth_username='user',
+            auth_password='a-long-secret')
+        self.assertEqual((1, r'\\.\PhysicalDrive1'),
+                         iscsi.get_device_number_and_path(iqn, 1))
+        iscsi.logout_storage_target(iqn)
+        self.assertEqual([], self.host.initiator.problems())
+
+    def test_fibre_channel_and_shares(self):
+        self.assertEqual([{'node_name': '2000000000000001',
+                           'port_name': '2100000000000001'}],
+                         self.win.get_fc_utils().get_fc_hba_ports())
+        self.fabric.shares.add(r'\\FILER\vms', 1 << 30)
+        self.assertFalse(self.win.get_smbutils().is_local_share(
+            r'\\FILER\vms'))
+
+    def test_adapters_of_a_dead_process_are_closed(self):
+        self.port.call('dll.hbaapi.HBA_OpenAdapterByWWN',
+                       wwn='2000000000000001', client=self.port.client)
+        self.assertEqual(1, len(self.host.hbas.problems()))
+        self.port.close()
+        self.until(lambda: not self.host.hbas.problems())
+
+
 class RemoteTest(RemoteCase):
 
     def test_disks(self):
