@@ -258,19 +258,21 @@ def file_rename(host: Any, *, source: str, target: str,
     with storage.shares.lock:
         old = storage.locate(source).need()
         new = storage.locate(target).need_parent()
-        same = new.exists and os.path.lexists(new.local) and (
+        other = new.exists and not (
+            os.path.lexists(new.local) and
             os.path.samestat(os.lstat(old.local), os.lstat(new.local)))
-        if new.exists and not same:
+        if other:
             _may_replace(storage, old, new, replace)
         _may_move(storage, old)
         if old.volume is not new.volume:
             raise WinError(winerror.NOT_SAME_DEVICE, source)
-        aim = new.local
-        if same:
-            name = winpath.parse(target, long_paths=True).parts[-1]
-            aim = os.path.join(os.path.dirname(new.local), name)
+        # The name gets the case that was asked for, over another one too.
+        name = winpath.parse(target, long_paths=True).parts[-1]
         try:
-            os.replace(old.local, aim)
+            if other:
+                os.unlink(new.local)
+            os.replace(old.local,
+                       os.path.join(os.path.dirname(new.local), name))
         except OSError as error:
             raise winerror.from_os_error(error, source) from error
         new.volume.changed()

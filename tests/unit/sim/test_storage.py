@@ -42,6 +42,13 @@ class NamesTest(onehost.OneHostCase):
         self.files.rename('C:\\name', 'C:\\NAME')
         self.assertIn('NAME', self.files.list_dir('C:\\'))
 
+    def test_name_put_over_another_is_spelt_as_asked_for(self):
+        self.write('C:\\old')
+        self.write('C:\\Name')
+        self.files.replace('C:\\old', 'C:\\nAME')
+        self.assertIn('nAME', self.files.list_dir('C:\\'))
+        self.assertNotIn('Name', self.files.list_dir('C:\\'))
+
     def test_names_are_listed_in_the_order_of_ntfs(self):
         for name in ('b', 'A', 'c_', 'C1'):
             self.write('C:\\x\\' + name)
