@@ -46,6 +46,7 @@ class LunDisk:
     """A disk of the host.
 
     :ivar number: of MSFT_Disk.
+    :ivar size_bytes: what Windows has read last.
     :ivar claimed: multipath I/O has it.
     :ivar rescans: how many more it takes until it is claimed.
     :ivar owner: the VM that has it open, '' if none.
@@ -54,6 +55,7 @@ class LunDisk:
     number: int
     lun: sanmodel.Lun
     paths: typing.List[Path]
+    size_bytes: int
     claimed: bool = False
     rescans: int = 0
     owner: str = ''
@@ -117,7 +119,8 @@ class HostLuns:
         self._host = host
         self._lock = host.fabric.lock
         self._sources: typing.List[Links] = []
-        self._disks: typing.List[LunDisk] = []
+        self._disks: typing.Dict[int, LunDisk] = {}
+        self._by_path: typing.Dict[Path, LunDisk] = {}
         self._holds: typing.Dict[int, Held] = {}
         #: Numbers of disks that were brought online (False) or offline
         #: (True): Windows remembers the number, not the disk, says Ceph's
@@ -130,31 +133,29 @@ class HostLuns:
 
     def disks(self) -> typing.List[LunDisk]:
         """The disks, in the order of their arrival."""
-        return list(self._disks)
+        return list(self._disks.values())
 
     def disk(self, number: int) -> typing.Optional[LunDisk]:
         """The disk of this number, if it is one of the array's."""
-        return next((disk for disk in self._disks
-                     if disk.number == number), None)
+        return self._disks.get(number)
 
     def disk_of(self, path: Path) -> typing.Optional[LunDisk]:
         """The disk that a path has become, or None so far."""
-        return next((disk for disk in self._disks if path in disk.paths),
-                    None)
+        return self._by_path.get(path)
 
     # -- arrivals and departures
 
     def rescan(self) -> None:
         """UpdateHostStorageCache: units come and go, sizes are read."""
         with self._lock:
-            live = self._live()
+            live = dict.fromkeys(self._live())
             for disk in self.disks():
                 for path in [one for one in disk.paths if one not in live]:
                     self._drop(disk, path)
             self.arrive(live)
             for disk in self.disks():
                 self.refresh(disk.number)
-                if disk.rescans and disk in self._disks:
+                if disk.rescans and disk.number in self._disks:
                     disk.rescans -= 1
                     if not disk.rescans:
                         self._claim(disk)
@@ -200,10 +201,11 @@ class HostLuns:
     def _add(self, path: Path) -> None:
         late = self._host.quirks.mpio_claim_rescans
         claims = self._claims(path.transport)
-        known = next((disk for disk in self._disks if disk.claimed and
-                      disk.lun is path.lun), None)
-        if claims and known is not None:
+        known = next((disk for disk in self._disks.values() if claims and
+                      disk.claimed and disk.lun is path.lun), None)
+        if known is not None:
             known.paths.append(path)
+            self._by_path[path] = known
         elif claims and not late:
             self._appear([path], claimed=True)
         else:
@@ -212,11 +214,12 @@ class HostLuns:
 
     def _claim(self, disk: LunDisk) -> None:
         """Multipath I/O takes a disk: its number changes (L113)."""
-        plain = [one for one in self._disks
+        plain = [one for one in self.disks()
                  if one.lun is disk.lun and not one.claimed]
         paths = [path for one in plain for path in one.paths]
         self._appear(paths, claimed=True)
         for one in plain:
+            one.paths.clear()       # they lead to the other disk now
             self._vanish(one)
 
     def _appear(self, paths: typing.List[Path], claimed: bool) -> LunDisk:
@@ -227,27 +230,33 @@ class HostLuns:
             size_bytes=lun.size_bytes, bus_type=_BUS[first.transport],
             unique_id=lun.unique_id, unique_id_format=_NAA,
             serial=lun.serial, multipath=claimed))
-        disk = LunDisk(number, lun, list(paths), claimed)
-        self._disks.append(disk)
+        disk = LunDisk(number, lun, list(paths), lun.size_bytes, claimed)
+        self._disks[number] = disk
+        self._by_path.update(dict.fromkeys(paths, disk))
         return disk
 
     def _drop(self, disk: LunDisk, path: Path) -> None:
         disk.paths.remove(path)
+        del self._by_path[path]
         if not disk.paths:
             self._vanish(disk)
 
     def _vanish(self, disk: LunDisk) -> None:
         """Windows loses a disk; a VM that has it gets I/O errors."""
+        for path in disk.paths:
+            del self._by_path[path]
         disk.paths.clear()
-        self._disks.remove(disk)
+        del self._disks[disk.number]
         self._holds.pop(disk.number, None)
         storage.remove_disk(self._host, disk.number)
 
     def refresh(self, number: int) -> None:
         """MSFT_Disk.Refresh: read the size of a disk again."""
         disk = self.disk(number)
-        if disk is not None and disk.lun.size_bytes:
-            storage.set_size(self._host, number, disk.lun.size_bytes)
+        size_bytes = disk.lun.size_bytes if disk is not None else 0
+        if disk is not None and size_bytes not in (0, disk.size_bytes):
+            disk.size_bytes = size_bytes
+            storage.set_size(self._host, number, size_bytes)
 
     def note_state(self, number: int, offline: bool) -> None:
         """Windows remembers whether it brought a disk online."""
@@ -274,7 +283,7 @@ class HostLuns:
         """Whether a VM has a disk open that would go with this link."""
         return any(disk.owner and all(path.via == via
                                       for path in disk.paths)
-                   for disk in self._disks)
+                   for disk in self.disks())
 
     # -- power
 
@@ -300,6 +309,6 @@ class HostLuns:
         """The disks that are there, and those that VMs have open."""
         with self._lock:
             return ['disk %d (%s) is still there' % (
-                disk.number, disk.lun.name) for disk in self._disks] + [
+                disk.number, disk.lun.name) for disk in self.disks()] + [
                 'disk %d is open by VM %s' % (held.number, held.owner)
                 for held in self._holds.values()]
