@@ -269,11 +269,12 @@ class VMOps:
         Powers off nothing; a VM that is absent is what it expects.
         """
         self._console.stop(instance.name)
-        if destroy_vifs:
-            self._vifs.unplug_all(instance, network_info)
         self._volumes.disconnect_all(block_device_info, force=True)
         if destroy_disks and self._win.find_owner(instance.name) is None:
             self.delete_files(instance)
+        # Last: it may need a program that does not work just now.
+        if destroy_vifs:
+            self._vifs.unplug_all(instance, network_info)
 
     def _delete_own_files(self, instance: Any) -> None:
         if instance.task_state == task_states.RESIZE_REVERTING:

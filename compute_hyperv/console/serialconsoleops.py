@@ -119,6 +119,8 @@ class SerialConsoleOps:
                 LOG.warning("The serial console of %s (%s) is not served: "
                             "%s", vm_name, uuid, errors.text_of(exc))
                 self._drop(vm_name)
+            if self._stopped:       # meanwhile; stop_all() has not seen it
+                self._drop(vm_name)
 
     def stop(self, vm_name: str) -> None:
         """Stop reading the serial ports of a VM; the log file is free."""

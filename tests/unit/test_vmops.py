@@ -160,6 +160,16 @@ class DestroyTest(VMCase):
         self.assertTrue(self.paths.exists(
             self.paths.instance_dir(other.name)))
 
+    def test_port_that_stays_keeps_no_file(self):
+        """L007: ports come last, their program may not work just now."""
+        self.paths.make_dir(self.paths.instance_dir(self.instance.name))
+        ports = [factories.vif(vif_type='ovs')]
+        self.assertRaises(
+            errors.VifCommandFailed, self.vms.cleanup, self.instance, ports,
+            None, destroy_disks=True, destroy_vifs=True)
+        self.assertFalse(self.paths.exists(
+            self.paths.instance_dir(self.instance.name)))
+
     def test_two_vms_of_one_name_are_an_error(self):
         """L163: an error instead of acting on the first."""
         self.define()

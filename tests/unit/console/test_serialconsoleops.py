@@ -133,6 +133,17 @@ class LifeTest(ConsoleCase):
         self.console.start(self.instance.name, self.instance.uuid)
         self.assertEqual([], self.handlers)
 
+    def test_start_that_meets_the_end_leaves_nothing(self):
+        self.define((1, True, True))
+
+        def end_meanwhile(vm_name):
+            self.console.stop_all()
+            return False
+        self.ops.win.vm.set_vm_state(self.instance.name, 2)
+        self.ops.win.vm.is_secure_vm = end_meanwhile
+        self.console.start(self.instance.name, self.instance.uuid)
+        self.assertEqual([], self.handlers)
+
 
 class ShieldedTest(ConsoleCase):
 
