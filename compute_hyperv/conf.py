@@ -144,6 +144,11 @@ _power_opts = [
              "may take, and after it the merge of the checkpoint, before the "
              "snapshot fails. Related: vm_operation_timeout for making the "
              "checkpoint, lock_timeout for a deletion that waits."),
+    cfg.IntOpt(
+        'live_migration_timeout', default=0, min=0,
+        help="How many seconds a live migration may take before it is "
+             "cancelled and the instance goes on where it was; 0 for any "
+             "time."),
     cfg.BoolOpt(
         'force_destroy_instances', default=False,
         help="Deletes instances without waiting for a running snapshot of "
@@ -176,6 +181,14 @@ _volume_opts = [
         'iscsi_initiator_list', default=[],
         help="iSCSI initiators to use, one session each. If it is empty, "
              "Windows chooses one."),
+    cfg.StrOpt(
+        'rbd_cmd', default='rbd.exe',
+        help="Command that maps the images of Ceph volumes as disks. It is "
+             "looked up in PATH unless it is a full path."),
+    cfg.StrOpt(
+        'rbd_wnbd_cmd', default='rbd-wnbd.exe',
+        help="Command that tells which disk a mapped image is, see "
+             "rbd_cmd."),
 ]
 
 _cluster_opts = [

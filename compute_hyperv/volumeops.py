@@ -132,6 +132,16 @@ class VolumeOps:
         return {_volume_id(connection): self._connect(connection)
                 for connection in _connections(block_device_info)}
 
+    def host_disks(self, block_device_info: Any) -> dict[str, str]:
+        """Connect the volumes of an instance.
+
+        :returns: volume id -> WMI path of its disk, for those that are
+            passed through.
+        """
+        return {volume_id: self._host_disk(disk) for volume_id, disk
+                in self.connect_all(block_device_info).items()
+                if disk.number is not None}
+
     def disconnect_all(self, block_device_info: Any, *,
                        force: bool = False) -> None:
         """Let go of an instance's volumes; all of them are tried.
@@ -249,7 +259,17 @@ class VolumeOps:
         return host_disk
 
     def _host_disk(self, disk: connectors.Disk) -> str:
-        """WMI path of a disk; Hyper-V sees new ones after a moment."""
+        """WMI path of a disk that Windows keeps its hands off."""
+        # Windows remembers by number whether a disk was online, so the next
+        # disk of that number comes online whatever the SAN policy says.
+        # Those that stay offline are read-only at first. Source: Ceph, "RBD
+        # on Windows".
+        state = self._win.disk._get_disk_by_number(disk.number)
+        if not state.IsOffline:
+            self._win.disk.set_disk_offline(disk.number)
+        if state.IsReadOnly:
+            self._win.disk.set_disk_readonly_status(disk.number, False)
+        # Hyper-V sees new disks after a moment.
         found: str = operation.until(
             lambda: self._win.vm.get_mounted_disk_by_drive_number(
                 disk.number),

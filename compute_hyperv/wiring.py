@@ -18,8 +18,11 @@ from compute_hyperv import commands
 from compute_hyperv import conf
 from compute_hyperv import configdrive
 from compute_hyperv import connectors
+from compute_hyperv.connectors import fibre_channel
 from compute_hyperv.connectors import hostports
 from compute_hyperv.connectors import iscsi
+from compute_hyperv.connectors import rbd
+from compute_hyperv.connectors import smbfs
 from compute_hyperv.console import serialconsoleops
 from compute_hyperv.console import serialproxy
 from compute_hyperv import diskops
@@ -28,6 +31,7 @@ from compute_hyperv import hostops
 from compute_hyperv import hotplug
 from compute_hyperv import imagecache
 from compute_hyperv import images
+from compute_hyperv import livemigrationops
 from compute_hyperv import locks
 from compute_hyperv import metricsops
 from compute_hyperv import migrationops
@@ -60,6 +64,7 @@ class Ops:
     power: powerops.PowerOps
     snapshots: snapshotops.SnapshotOps
     migration: migrationops.MigrationOps
+    live: livemigrationops.LiveMigrationOps
     vifs: vifops.VifOps
     volumes: volumeops.VolumeOps
     hotplug: hotplug.HotPlug
@@ -103,6 +108,13 @@ def _connectors(win: oswin.Win, host_locks: locks.Locks) -> _Connectors:
             win=win, locks=host_locks, search=_search(),
             multipath=CONF.hyperv.use_multipath_io,
             initiators=CONF.hyperv.iscsi_initiator_list),
+        'fibre_channel': fibre_channel.FibreChannelConnector(
+            win=win, search=_search(),
+            multipath=CONF.hyperv.use_multipath_io),
+        'smbfs': smbfs.SMBFSConnector(win=win, locks=host_locks),
+        'rbd': rbd.RBDConnector(
+            win=win, search=_search(), rbd=CONF.hyperv.rbd_cmd,
+            wnbd=CONF.hyperv.rbd_wnbd_cmd),
     }
 
 
@@ -228,6 +240,17 @@ def _events(win: oswin.Win, console: serialconsoleops.SerialConsoleOps
         poll_s=CONF.hyperv.power_state_event_polling_interval)
 
 
+def _live(vms: vmops.VMOps, console: serialconsoleops.SerialConsoleOps,
+          common: dict[str, Any]) -> livemigrationops.LiveMigrationOps:
+    parts = {name: common[name] for name in (
+        'win', 'paths', 'image_cache', 'volumes', 'vifs')}
+    return livemigrationops.LiveMigrationOps(
+        vms=vms, console=console, vswitch=CONF.hyperv.vswitch_name,
+        share=CONF.hyperv.instances_path_share, use_cow=CONF.use_cow_images,
+        limits_features=CONF.hyperv.limit_cpu_features,
+        timeout_s=CONF.hyperv.live_migration_timeout, **parts)
+
+
 def build(virtapi: Any) -> Ops:
     """Build the driver's parts over the host that this process is for."""
     win = oswin.connect()
@@ -256,6 +279,7 @@ def build(virtapi: Any) -> Ops:
         volumes=common['volumes'], host_ports=_host_ports(win),
         migration=migrationops.MigrationOps(
             vms=vms, share=CONF.hyperv.instances_path_share, **common),
+        live=_live(vms, console, common),
         hotplug=hotplug.HotPlug(
             vifs=common['vifs'], volumes=common['volumes'],
             locks=host_locks),

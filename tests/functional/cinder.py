@@ -3,32 +3,31 @@
 
 import copy
 import dataclasses
+from typing import Any
 import uuid
 
 from nova.tests import fixtures as nova_fixtures
 
-PORTAL = '127.0.0.10:3260'
-SECRET = 'n0tForLogs-Xyzzy'
-GIB = 1 << 30
+from tests.functional import exports
 
 
 @dataclasses.dataclass
 class Volume:
     """A volume as Cinder knows it.
 
+    :ivar storage: its bytes, and how they are offered.
     :ivar shown: keys that the volume API shows besides its own.
     :ivar data: what is added to the connection's data.
     """
 
     id: str
-    lun: object
-    iqn: str
-    number: int
-    portals: tuple
-    chap: bool
+    storage: Any
     shown: dict
     data: dict
     exports: int = 0
+
+    def read(self, offset, count):
+        return self.storage.read(offset, count)
 
 
 class Cinder(nova_fixtures.CinderFixture):
@@ -39,30 +38,27 @@ class Cinder(nova_fixtures.CinderFixture):
         self.fabric = test.fabric
         self.made = {}
 
-    @property
-    def san(self):
-        return self.fabric.san
-
     # What tests make.
 
-    def add_volume(self, size_gib=1, *, content=b'', iqn=None, number=1,
-                   portals=(PORTAL,), chap=False, data=None, **shown):
-        """A new iSCSI volume; its own target unless *iqn* names one."""
+    def add_volume(self, size_gib=1, *, kind=exports.ISCSI, content=b'',
+                   data=None, shown=None, **options):
+        """A new volume; *options* are those of the protocol's class."""
         volume_id = str(uuid.uuid4())
-        lun = self.san.create_lun(f'volume-{volume_id}', size_gib * GIB)
+        place = (next(iter(self.fabric.hosts.values()))
+                 if kind is exports.SMB else self.fabric.san)
+        storage = kind(place, volume_id, size_gib, **options)
         if content:
-            lun.write(0, content)
+            storage.write(0, content)
         volume = Volume(
-            id=volume_id, lun=lun, number=number, portals=tuple(portals),
-            iqn=iqn or f'iqn.2010-10.org.openstack:volume-{volume_id}',
-            chap=chap, data=data or {},
-            shown={'size': size_gib, 'bootable': bool(content)} | shown)
+            id=volume_id, storage=storage, data=data or {},
+            shown={'size': size_gib, 'bootable': bool(content)} | (
+                shown or {}))
         self.made[volume_id] = volume
         return volume
 
     def extend(self, volume, size_gib):
         """What Cinder does to a volume before it tells Nova."""
-        self.san.extend_lun(volume.lun.name, size_gib * GIB)
+        volume.storage.extend(size_gib)
         volume.shown['size'] = size_gib
 
     # What Nova asks.
@@ -112,37 +108,19 @@ class Cinder(nova_fixtures.CinderFixture):
 
     def export(self, volume, connector):
         """Let the host of a connector in."""
-        if self.san.find_target(volume.iqn) is None:
-            self.san.create_target(
-                volume.iqn, volume.portals, initiators=(),
-                chap=('cinder', SECRET) if volume.chap else None)
-        self.san.grant(volume.iqn, connector['initiator'])
-        if not volume.exports:
-            self.san.map(volume.iqn, volume.number, volume.lun.name)
+        volume.storage.export(connector)
         volume.exports += 1
 
     def unexport(self, volume):
+        """Let nobody in when the last attachment goes."""
         volume.exports -= 1
-        if volume.exports:
-            return
-        target = self.san.target(volume.iqn)
-        self.san.unmap(volume.iqn, volume.number)
-        if not target.luns:
-            self.san.delete_target(volume.iqn)
+        if not volume.exports:
+            volume.storage.unexport()
 
     def connection(self, volume):
         """Cinder's connection_info."""
-        data = {'target_discovered': False, 'volume_id': volume.id,
-                'target_portal': volume.portals[0],
-                'target_iqn': volume.iqn, 'target_lun': volume.number,
-                'access_mode': 'rw', 'encrypted': False, 'qos_specs': None}
-        if len(volume.portals) > 1:
-            count = len(volume.portals)
-            data |= {'target_portals': list(volume.portals),
-                     'target_iqns': [volume.iqn] * count,
-                     'target_luns': [volume.number] * count}
-        if volume.chap:
-            data |= {'auth_method': 'CHAP', 'auth_username': 'cinder',
-                     'auth_password': SECRET}
-        return copy.deepcopy({'driver_volume_type': 'iscsi',
-                              'data': data | volume.data})
+        data = {'volume_id': volume.id, 'access_mode': 'rw',
+                'encrypted': False, 'qos_specs': None}
+        return copy.deepcopy({
+            'driver_volume_type': volume.storage.protocol,
+            'data': data | volume.storage.data() | volume.data})

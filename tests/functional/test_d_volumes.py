@@ -5,7 +5,7 @@ import ddt
 from nova import context
 from nova import objects
 
-from tests.functional import cinder
+from tests.functional import exports
 from tests.functional import volumecase
 
 GEN2 = {'hw_machine_type': 'hyperv-gen2'}
@@ -31,7 +31,7 @@ class AttachTest(volumecase.VolumeTestCase):
         self.assertIsNone(self.drive_of(server, volume))
         self._delete_server(server)
         self.fabric.assert_clean()
-        self.assertEqual(b'of the guest', volume.lun.read(4096, 12))
+        self.assertEqual(b'of the guest', volume.read(4096, 12))
 
     def test_volume_of_a_stopped_server_is_there_when_it_starts(self):
         """D2: attach and detach while the VM is off."""
@@ -111,11 +111,11 @@ class AttachTest(volumecase.VolumeTestCase):
         self._reboot_server(server, hard=True)
         self.detach(server, volume)
         wrong = self.cinder.add_volume(
-            chap=True, data={'auth_password': f'x{cinder.SECRET}'})
+            chap=True, data={'auth_password': f'x{exports.SECRET}'})
         self.fail_to_attach(server, wrong)
         log = self.stdlog.logger.output
         self.assertIn('compute_hyperv', log)
-        self.assertNotIn(cinder.SECRET, log)
+        self.assertNotIn(exports.SECRET, log)
 
     def test_encrypted_volume_is_refused(self):
         """D2: clearly, before the storage is touched."""
@@ -127,7 +127,7 @@ class AttachTest(volumecase.VolumeTestCase):
     def test_shared_target_stays_logged_in_for_others(self):
         """L115: out with the last volume, whatever controllers show."""
         iqn = 'iqn.2010-10.org.openstack:shared'
-        self.fabric.san.create_target(iqn, [cinder.PORTAL], initiators=())
+        self.fabric.san.create_target(iqn, [exports.PORTAL], initiators=())
         self.fabric.san.create_lun('ctl', 0, kind='controller')
         self.fabric.san.map(iqn, 0, 'ctl')
         server = self.boot()
@@ -144,7 +144,7 @@ class AttachTest(volumecase.VolumeTestCase):
     @ddt.data('iqn.2010-10.ORG.OpenStack:Volume-X', '[::1]:3260')
     def test_names_and_addresses(self, what):
         """L114, L116: case of target names; IPv6 portals."""
-        portals = [what] if what.startswith('[') else [cinder.PORTAL]
+        portals = [what] if what.startswith('[') else [exports.PORTAL]
         volume = self.cinder.add_volume(
             portals=portals, iqn=None if portals == [what] else what)
         server = self.boot()
@@ -168,7 +168,7 @@ class AttachTest(volumecase.VolumeTestCase):
         volume = self.cinder.add_volume()
         self.attach(server, volume)
         if missing == 'disk':
-            self.fabric.san.unmap(volume.iqn, volume.number)
+            self.fabric.san.unmap(volume.storage.iqn, volume.storage.number)
             self.driver()._win.disk.rescan_disks()
         else:
             self.view().destroy_vm(self.vm(server))
@@ -217,7 +217,8 @@ class BootFromVolumeTest(volumecase.VolumeTestCase):
     def test_guest_runs_from_its_volume(self, properties):
         """B2, L039: root by its device name; deleted with force (L014)."""
         root = self.cinder.add_volume(
-            content=b'boot', volume_image_metadata=properties)
+            content=b'boot',
+            shown={'volume_image_metadata': properties})
         data = self.cinder.add_volume()
         server = self.boot_from(root, data)
         self.assertEqual('SCSI 0:0' if properties else 'IDE 0:0',
@@ -226,7 +227,7 @@ class BootFromVolumeTest(volumecase.VolumeTestCase):
         self.assert_same_bytes(server, data, b'of the guest')
         self._delete_server(server)
         self.fabric.assert_clean()
-        self.assertEqual(b'boot', root.lun.read(0, 4))
+        self.assertEqual(b'boot', root.read(0, 4))
 
     def test_build_that_fails_lets_go(self):
         """L001, L112: nothing stays on the host."""
@@ -252,7 +253,7 @@ class BootFromVolumeTest(volumecase.VolumeTestCase):
         """L014: deletion ends, whatever the storage does."""
         root = self.cinder.add_volume(content=b'boot')
         server = self.boot_from(root)
-        self.fabric.san.port_down(cinder.PORTAL)
+        self.fabric.san.port_down(exports.PORTAL)
         self._delete_server(server)
         self.assertEqual([], self.view().vm_names)
 
@@ -284,7 +285,7 @@ class HostRebootTest(volumecase.VolumeTestCase):
             elif way == 'hard reboot':
                 self._reboot_server(server, hard=True)
             self.until(lambda: self.vm(server).state == 'running', 'runs')
-            self.assertEqual(volume.lun.read(0, 8),
+            self.assertEqual(volume.read(0, 8),
                              self.drive_of(server, volume).read(0, 8))
 
     def stopped(self, server):
@@ -351,7 +352,7 @@ class SharedVolumeTest(volumecase.VolumeTestCase):
 
     def test_two_hosts_attach_one_volume(self):
         """D2: multiattach."""
-        volume = self.cinder.add_volume(multiattach=True)
+        volume = self.cinder.add_volume(shown={'multiattach': True})
         servers = [self.boot(availability_zone=f'nova:HV{number}')
                    for number in (1, 2)]
         for server in servers:

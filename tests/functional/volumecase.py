@@ -96,7 +96,7 @@ class VolumeTestCase(base.TestCase):
         """What the guest writes is in that volume, and only there."""
         disk = self.drive_of(server, volume)
         disk.write(4096, text)
-        self.assertEqual(text, volume.lun.read(4096, len(text)))
+        self.assertEqual(text, volume.read(4096, len(text)))
         for other in self.cinder.made.values():
             if other is not volume:
-                self.assertNotEqual(text, other.lun.read(4096, len(text)))
+                self.assertNotEqual(text, other.read(4096, len(text)))
