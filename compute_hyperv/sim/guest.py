@@ -123,6 +123,7 @@ class Guest:
         self._lock = native.RLock()
         self._paused_from = RUNNING
         self._brought: Behaviour | None = None
+        self._reboots = False
         self.state = BOOTING
         self.boots = 0
 
@@ -175,8 +176,10 @@ class Guest:
                      default=0.0)
         if self.state == BOOTING:
             self._later(max(0.0, left_s), self._is_up)
-        elif self.state == SHUTTING_DOWN:   # a reboot: the VM is running
-            self._later(max(0.0, left_s), self.boot)
+        elif self.state == SHUTTING_DOWN:
+            self._reboots = other._reboots
+            self._later(max(0.0, left_s),
+                        self.boot if self._reboots else self._power_off)
 
     def stop(self) -> None:
         """The plug was pulled."""
@@ -200,6 +203,7 @@ class Guest:
     def shut_down(self, *, reboot: bool = False) -> None:
         """Shut down from inside, as somebody logged in would."""
         self.state = SHUTTING_DOWN
+        self._reboots = reboot
         self._say(b'\r\nThe system is going down now.\r\n')
         delay_s = self._host.clock.duration(self.behaviour.shutdown_s)
         self._later(delay_s, self.boot if reboot else self._power_off)

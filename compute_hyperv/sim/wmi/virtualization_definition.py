@@ -112,7 +112,7 @@ def take(vm: Vm, snapshots: Iterable[engine.Record] = (), *,
                     for record in records],
         'links': [[link.cls.name, _wire(vm, link)]
                   for link in _links(vm, records)],
-        'disk_ids': _disk_ids(vm),
+        'disk_ids': _disk_ids(vm), 'switches': _switches(vm),
         'meters': {name: value for name, value in vm.host.vms.meters.items()
                    if metrics and vms.guid_of(name) == vm.guid},
     }
@@ -151,6 +151,17 @@ def _wire(vm: Vm, record: engine.Record) -> Json:
     props = engine.wire(record.cls, '', record.props)['props']
     return {name: value if name == _OF_HOST else travel(value)
             for name, value in props.items()}
+
+
+def _switches(vm: Vm) -> dict[str, str]:
+    """Paths of the switches that it is connected to -> their names."""
+    found = {}
+    for port in vm.resources(devices.PORT):
+        given = (port['HostResource'] or ('',))[0]
+        switch = vm.host.v2.by_path(given) if given else None
+        if switch is not None:
+            found[given] = str(switch['ElementName'])
+    return found
 
 
 def _disk_ids(vm: Vm) -> dict[str, str]:
@@ -272,8 +283,9 @@ def _resource(host: Host, props: typing.Mapping[str, typing.Any],
     found: engine.Record | None = None
     subtype = props.get('ResourceSubType')
     if subtype == devices.ETHERNET_CONNECTION:
-        found = host.v2.find_one(network.SWITCH, ElementName=props.get(
-            'LastKnownSwitchName') or '')
+        found = host.v2.find_one(
+            network.SWITCH, ElementName=props.get('LastKnownSwitchName') or
+            definition['switches'].get(given[0], ''))
     elif subtype == devices.PHYSICAL_DISK:
         found = _disk(host, definition['disk_ids'].get(props['InstanceID']))
     return given if found is None else (found.path,)

@@ -204,7 +204,7 @@ def check_planned(request: Request, planned: Vm) -> None:
         if given[0] and ports.switch_of(planned, port.props) is None:
             raise request.failure(
                 "could not find Ethernet switch '%s' on '%s'. "
-                '(0x80070490).' % (port['LastKnownSwitchName'] or given[0],
+                '(0x80070490).' % (_switch_name(request, given[0], port),
                                    target.name))
     for drive in planned.resources(devices.RASD, devices.PHYSICAL_DISK):
         if target.v2.by_path((drive['HostResource'] or ('',))[0]) is None:
@@ -220,3 +220,9 @@ def check_planned(request: Request, planned: Vm) -> None:
                 'the file specified. (0x80070002).' % (path, target.name))
     if request.vm.state in (vms.RUNNING, vms.PAUSED):
         power.reserve(planned)
+
+
+def _switch_name(request: Request, path: str, port: engine.Record) -> str:
+    switch = request.vm.host.v2.by_path(path)
+    return str(port['LastKnownSwitchName'] or (
+        path if switch is None else switch['ElementName']))

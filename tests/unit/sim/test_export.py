@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export and import of VMs (hyperv-semantics.md section 10)."""
 
-import ddt
-
 from tests.unit.sim import twohosts
 
 EXPORT = 'C:\\Export'

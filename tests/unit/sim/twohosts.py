@@ -6,6 +6,20 @@ import fixtures
 from compute_hyperv import oswin_loader
 from compute_hyperv.sim import fabric as sim_fabric
 from tests.unit.sim import hypervcase
+from tests.unit.sim.hypervcase import exceptions
+
+__all__ = ('exceptions', 'remove_tree', 'TwoHostCase')
+
+
+def remove_tree(files, path):
+    """Remove a folder of a host with all that is in it."""
+    for name in files.list_dir(path):
+        inner = path + '\\' + name
+        if files.is_dir(inner):
+            remove_tree(files, inner)
+        else:
+            files.remove(inner)
+    files.remove_dir(path)
 
 
 class TwoHostCase(hypervcase.HyperVTestCase):
