@@ -12,6 +12,7 @@ from tests.unit import source
 MODULES = {
     'os-win': ('os_win',), 'os-vif': ('os_vif',), 'PyYAML': ('yaml',),
     'oslo.config': ('oslo_config',), 'oslo.log': ('oslo_log',),
+    'oslo.serialization': ('oslo_serialization',),
     'oslo.utils': ('oslo_utils',), 'google-crc32c': ('google_crc32c',),
     'os-resource-classes': ('os_resource_classes',),
     'os-traits': ('os_traits',),
