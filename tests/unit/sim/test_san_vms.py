@@ -2,6 +2,7 @@
 """Disks of the storage array in virtual machines, through os-win."""
 
 from compute_hyperv.sim import guestdisks
+from compute_hyperv.sim import sanmodel
 from tests.unit.sim import sancase
 from tests.unit.sim.sancase import IQN
 from tests.unit.sim.sancase import MIB
@@ -146,6 +147,39 @@ class PassthroughTest(sancase.SanCase):
                          (disk.read(4096, 5), disk.size_bytes,
                           disk.is_physical))
         self.power(OFF)
+
+
+class TwoHostsTest(sancase.SanCase):
+    """A unit that several hosts see."""
+
+    MORE_HOSTS = ('HV2',)
+
+    def setUp(self):
+        super().setUp()
+        self.other = self.fabric.host('HV2')
+        service = self.other.initiator
+        service.add_static(IQN)
+        service.log_in(service.make_login(
+            IQN, sanmodel.Portal.make(PORTAL)))
+
+    def test_both_see_the_same_bytes(self):
+        self.make_vm()
+        self.log_in()
+        self.attach(1)
+        self.power(RUNNING)
+        self.guest_disk().write(0, b'shared')
+        self.assertEqual(b'shared',
+                         self.other.luns.disk(1).read(0, 6))
+
+    def test_one_is_cut_off_or_loses_power(self):
+        self.log_in()
+        self.san.cut('hv2', PORTAL)
+        self.assertEqual([], self.other.luns.disks())
+        self.assertEqual(1, self.number())
+        self.san.mend('hv2', PORTAL)
+        self.other.power_off()
+        self.assertEqual([], self.other.luns.problems())
+        self.assertEqual(1, self.number())
 
 
 class RebootTest(sancase.SanCase):
