@@ -220,6 +220,60 @@ class HyperVDriver(driver.ComputeDriver):
         self._ops.snapshots.snapshot(context, instance, image_id,
                                      update_task_state)
 
+    # -- live migration ---------------------------------------------------
+
+    def check_can_live_migrate_destination(self, context, instance,
+                                           src_compute_info,
+                                           dst_compute_info,
+                                           block_migration=False,
+                                           disk_over_commit=False):
+        return self._ops.live.check_target(instance, src_compute_info,
+                                           dst_compute_info)
+
+    def cleanup_live_migration_destination_check(self, context,
+                                                 dest_check_data):
+        """Nothing to do: the checks leave nothing."""
+
+    def check_can_live_migrate_source(self, context, instance,
+                                      dest_check_data,
+                                      block_device_info=None):
+        return self._ops.live.check_source(instance, dest_check_data)
+
+    def pre_live_migration(self, context, instance, block_device_info,
+                           network_info, disk_info, migrate_data):
+        return self._ops.live.prepare(context, instance, block_device_info,
+                                      migrate_data)
+
+    def live_migration(self, context, instance, dest, post_method,
+                       recover_method, block_migration=False,
+                       migrate_data=None):
+        self._ops.live.migrate(context, instance, dest, post_method,
+                               recover_method, block_migration, migrate_data)
+
+    def live_migration_abort(self, instance):
+        self._ops.live.abort(instance)
+
+    def post_live_migration(self, context, instance, block_device_info,
+                            migrate_data=None):
+        self._ops.live.release_volumes(block_device_info)
+
+    def post_live_migration_at_source(self, context, instance, network_info):
+        self._ops.live.release_ports(network_info)
+
+    def post_live_migration_at_destination(self, context, instance,
+                                           network_info,
+                                           block_migration=False,
+                                           block_device_info=None):
+        self._ops.live.settle(instance, network_info)
+
+    def rollback_live_migration_at_destination(self, context, instance,
+                                               network_info,
+                                               block_device_info,
+                                               destroy_disks=True,
+                                               migrate_data=None):
+        self._ops.live.clean_target(instance, block_device_info,
+                                    destroy_disks)
+
     # -- networks ---------------------------------------------------------
 
     def plug_vifs(self, instance, network_info):

@@ -67,7 +67,7 @@ class Win:
     """One Hyper-V host.
 
     os-win's utilities are attributes, by their os-win names without
-    ``utils``: ``vm vhd net host disk path metrics migration``.
+    ``utils``: ``vm vhd net host disk path metrics migration``, and ``live``.
 
     :param host: what ``oswin_loader.bind()`` gave.
     """
@@ -85,6 +85,7 @@ class Win:
         self.path = factory.get_pathutils()
         self.metrics = factory.get_metricsutils()
         self.migration = factory.get_migrationutils()
+        self.live = factory.get_livemigrationutils()
         # Every VM serial port needs a handler of its own, later.
         self._named_pipe = factory.get_named_pipe_handler
         self._io_queue = factory.namedpipe.ioutils.IOQueue
