@@ -75,6 +75,5 @@ class JobCodesTest(opscase.OpsTestCase):
         self.define()
         for _attempt in range(20):      # os-win tries again
             self.host.jobs.fail_next(jobs.START, 'No memory.', 32788)
-        failure = self.assertRaises(
-            errors.HyperVError, self.ops.power.start, self.instance)
-        self.assertIn('32788', str(failure))
+        with self.assertRaisesRegex(errors.HyperVError, '32788'):
+            self.ops.power.start(self.instance)
