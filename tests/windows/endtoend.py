@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+import datetime
 import os
 import pathlib
 import sys
@@ -56,7 +57,8 @@ class Check:
             ('server deleted', self.delete),
             ('service stops gracefully', self.stop),
             ('simulated host is clean', self.clean),
-            ('service removed', self.remove)]
+            ('service removed', self.remove),
+            ('plain nova-compute runs', self.plain)]
 
     def service_runs(self) -> str:
         code, text = self._wine.service('--name', SERVICE, 'status')
@@ -139,10 +141,30 @@ class Check:
         expect(code == 4, text)
         return ''
 
+    def plain(self) -> str:
+        """Without the service: os-vif's plugin brings the shims in time."""
+        began = datetime.datetime.now(datetime.timezone.utc)
+        self._cloud.start_plain()
+
+        def reports() -> bool:
+            found = self._client.api.get(
+                'nova', '/os-services?binary=nova-compute')
+            return any(_time(entry['updated_at']) > began
+                       for entry in found['services'])
+
+        processes.until(reports, _RESTART_TIMEOUT_S,
+                        'plain nova-compute reports to Nova')
+        return 'python -m nova.cmd.compute reports to Nova'
+
     def _server(self) -> dict[str, object]:
         server = self._client.server(_NAME)
         expect(server is not None, f'{_NAME} is gone')
         return dict(server or {})
+
+
+def _time(text: str | None) -> datetime.datetime:
+    moment = datetime.datetime.fromisoformat(text or '1970-01-01')
+    return moment.replace(tzinfo=datetime.timezone.utc)
 
 
 def expect(fits: bool, found: str) -> None:

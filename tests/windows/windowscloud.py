@@ -173,6 +173,13 @@ class Cloud(clouds.Cloud):
                         'nova-compute reports to Nova')
         return text.strip().splitlines()[-1]
 
+    def start_plain(self) -> None:
+        """Start nova-compute as a person would, without the service."""
+        self.procs.start('nova-compute-plain', self.wine.command(
+            'run', '-m', 'nova.cmd.compute',
+            '--config-file', self._etc('compute.conf'),
+            '--config-file', self._etc(f'{NODE}.conf')))
+
     def is_reporting(self, api: apis.Api) -> bool:
         """Whether Nova takes the node's nova-compute for living."""
         found = api.get('nova', '/os-services?binary=nova-compute')
