@@ -40,8 +40,9 @@ class ApplyTest(unittest.TestCase):
         self.assertEqual((), shims.apply(platform))
 
     def test_popen_drops_what_windows_refuses(self):
-        with shims.WindowsPopen([sys.executable, '-c', ''], preexec_fn=object(),
-                                stdout=subprocess.DEVNULL) as process:
+        with shims.WindowsPopen(
+                [sys.executable, '-c', ''], preexec_fn=object(),
+                stdout=subprocess.DEVNULL) as process:
             self.assertEqual(0, process.wait())
 
     def test_proxy_answers_one_name_and_forwards_the_rest(self):
