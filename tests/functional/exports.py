@@ -2,6 +2,7 @@
 """How the Cinder fixture offers a volume over each protocol."""
 
 import contextlib
+import os
 
 from compute_hyperv.sim import disks
 
@@ -127,22 +128,22 @@ class SMB:
 
     def __init__(self, host, volume_id, size_gib, *, share=SHARE,
                  export=None, options=None):
-        self.host = host
         self.share = share
         self.export_name = export or share
         self.options = options
         self.name = f'volume-{volume_id}.vhdx'
-        path = f'{share}\\{self.name}'
-        self.path = path
-        disks.create(host.storage.local(path), fmt='vhdx', kind='dynamic',
-                     size_bytes=size_gib * GIB, win_path=path,
-                     resolve=host.storage.local)
+        # Past the share's access check: the storage writes there itself.
+        server, name = share.strip('\\').split('\\')
+        folder = host.fabric.shares.share(server, name).root
+        self.path = os.path.join(folder, self.name)
+        disks.create(self.path, fmt='vhdx', kind='dynamic',
+                     size_bytes=size_gib * GIB,
+                     win_path=f'{share}\\{self.name}', resolve=str)
 
     @contextlib.contextmanager
     def opened(self, writable):
-        with disks.open_disk(
-                self.host.storage.local(self.path), writable=writable,
-                resolve=self.host.storage.local) as disk:
+        with disks.open_disk(self.path, writable=writable,
+                             resolve=str) as disk:
             yield disk
 
     def read(self, offset, count):

@@ -60,12 +60,10 @@ class ExtendMixin:
         volume = self.add()
         self.attach(server, volume)
         self.cinder.extend(volume, 2)
-        self.api.create_server_external_events([{
-            'name': 'volume-extended', 'server_uuid': server['id'],
-            'tag': volume.id}])
+        self.assertEqual('Success', self.extended(server, volume))
         disk, = self.host.luns.disks()
-        self.until(lambda: self.driver()._win.disk.get_disk_size(
-            disk.number) == 2 << 30, 'grown')
+        self.assertEqual(2 << 30, self.driver()._win.disk.get_disk_size(
+            disk.number))
 
 
 @ddt.ddt
@@ -102,13 +100,7 @@ class SMBTest(ProtocolMixin, volumecase.VolumeTestCase):
         server = self.boot()
         volume = self.add()
         self.attach(server, volume)
-        self.api.create_server_external_events([{
-            'name': 'volume-extended', 'server_uuid': server['id'],
-            'tag': volume.id}])
-        self.until(lambda: [
-            item for item in self.api.get_instance_actions(server['id'])
-            if item['action'] == 'extend_volume' and item['message']],
-            'failed')
+        self.assertEqual('Error', self.extended(server, volume))
 
     def test_share_stays_for_the_other_volume(self):
         """L110: unmounted with the last volume."""
@@ -146,7 +138,7 @@ class SMBTest(ProtocolMixin, volumecase.VolumeTestCase):
         volume = self.add()
         self.attach(server, volume)
         self._stop_server(server)
-        os.unlink(self.host.storage.local(volume.storage.path))
+        os.unlink(volume.storage.path)
         self.detach(server, volume)
         self._delete_server(server)
 

@@ -38,13 +38,9 @@ class AttachTest(volumecase.VolumeTestCase):
         server = self._stop_server(self.boot())
         volume, other = self.cinder.add_volume(), self.cinder.add_volume()
         for one in (volume, other):
-            self.api.post_server_volume(server['id'], {
-                'volumeAttachment': {'volumeId': one.id}})
-            self.until(lambda: self._is_known(server, one) and
-                       self.fabric.host('HV1').luns.disks(), 'attached')
-            self.idle(server)
-        self.until(lambda: len(self.vm(server).physical_disks) == 2,
-                   'both in the VM')
+            self.assertEqual('Success', self.try_attach(server, one))
+        self.assertEqual([volume.id, other.id],
+                         self.vm(server).physical_disks)
         self.detach(server, other)
         self._start_server(server)
         self.assert_same_bytes(server, volume, b'later')
@@ -82,9 +78,9 @@ class AttachTest(volumecase.VolumeTestCase):
         volume = self.cinder.add_volume(size_gib=1)
         self.attach(server, volume)
         self.cinder.extend(volume, 3)
-        self.extended(server, volume)
-        disk, = self.fabric.host('HV1').luns.disks()
-        self.until(lambda: self.host_size(disk) == 3 << 30, 'grown')
+        self.assertEqual('Success', self.extended(server, volume))
+        disk, = self.host.luns.disks()
+        self.assertEqual(3 << 30, self.host_size(disk))
 
     def test_extend_that_storage_did_not_do_fails(self):
         """L119: no false success."""
@@ -92,7 +88,7 @@ class AttachTest(volumecase.VolumeTestCase):
         volume = self.cinder.add_volume(size_gib=1)
         self.attach(server, volume)
         volume.shown['size'] = 3
-        self.extended(server, volume, 'Error')
+        self.assertEqual('Error', self.extended(server, volume))
 
     def test_attach_that_fails_leaves_nothing(self):
         """L112: wrong credentials; the connection is dropped."""
@@ -172,8 +168,7 @@ class AttachTest(volumecase.VolumeTestCase):
             self.driver()._win.disk.rescan_disks()
         else:
             self.view().destroy_vm(self.vm(server))
-        self.api.delete_server_volume(server['id'], volume.id)
-        self.until(lambda: not self._is_known(server, volume), 'detached')
+        self.detach(server, volume)
         self._delete_server(server)
         self.fabric.assert_clean()
 
@@ -186,25 +181,6 @@ class AttachTest(volumecase.VolumeTestCase):
                  disk.serial if 'serial' in disk else None, disk.tags)
                 for disk in instance.device_metadata.devices
                 if isinstance(disk, objects.DiskMetadata)]
-
-    def extended(self, server, volume, result='Success'):
-        """Tell Nova, as Cinder does, that a volume has grown."""
-        self.api.create_server_external_events([{
-            'name': 'volume-extended', 'server_uuid': server['id'],
-            'tag': volume.id}])
-        self._wait_for_action_result(server, 'extend_volume', result)
-
-    def _wait_for_action_result(self, server, action, result):
-        def done():
-            return [event for item in
-                    self.api.get_instance_actions(server['id'])
-                    if item['action'] == action
-                    for event in self.api.api_get(
-                        f"/servers/{server['id']}/os-instance-actions/"
-                        f"{item['request_id']}").body[
-                            'instanceAction']['events']
-                    if event['result'] == result]
-        self.until(done, f'{action}: {result}')
 
     def host_size(self, disk):
         return self.driver()._win.disk.get_disk_size(disk.number)
@@ -301,15 +277,9 @@ class HostRebootTest(volumecase.VolumeTestCase):
             'Msvm_ResourceAllocationSettingData')
             if item.get('ElementName') == self.volumes[0].id)
         vm.vm.host.v2.update(drive, ElementName='somebody else')
-        self.api.post_server_action(server['id'], {'os-start': None})
-        self._wait_for_action_fail(server, 'start')
+        self.assertEqual('Error', self.result_of(server, 'start', lambda: (
+            self.api.post_server_action(server['id'], {'os-start': None}))))
         self.assertEqual('off', self.vm(server).state)
-
-    def _wait_for_action_fail(self, server, action):
-        self.until(lambda: [
-            item for item in self.api.get_instance_actions(server['id'])
-            if item['action'] == action and item['message']],
-            f'{action} failed')
 
 
 class MultipathTest(volumecase.VolumeTestCase):

@@ -22,35 +22,68 @@ class VolumeTestCase(base.TestCase):
     # What a user does.
 
     def attach(self, server, volume, **body):
-        """Attach a volume and wait until it is."""
-        self.api.post_server_volume(server['id'], {
-            'volumeAttachment': {'volumeId': volume.id} | body})
-        self.until(lambda: self.drive_of(server, volume), 'attached')
-        self.idle(server)
+        """Attach a volume; the guest has it then."""
+        self.assertEqual('Success', self.try_attach(server, volume, **body))
+        self.assertIsNotNone(self.drive_of(server, volume))
 
     def fail_to_attach(self, server, volume, **body):
-        """Attach a volume that cannot be; the result of the event."""
-        self.api.post_server_volume(server['id'], {
-            'volumeAttachment': {'volumeId': volume.id} | body})
-        self.until(lambda: not self._is_known(server, volume), 'failed')
-        self.idle(server)
+        """Attach a volume that cannot be: nobody knows of it then."""
+        self.assertEqual('Error', self.try_attach(server, volume, **body))
+        self.assertFalse(self._is_known(server, volume))
         self.assertIsNone(self.drive_of(server, volume))
+
+    def try_attach(self, server, volume, **body):
+        """Attach a volume; 'Success' or 'Error'."""
+        return self.result_of(server, 'attach_volume', lambda: (
+            self.api.post_server_volume(server['id'], {
+                'volumeAttachment': {'volumeId': volume.id} | body})))
+
+    def try_detach(self, server, volume):
+        """Detach a volume; 'Success' or 'Error'."""
+        return self.result_of(server, 'detach_volume', lambda: (
+            self.api.delete_server_volume(server['id'], volume.id)))
+
+    def detach(self, server, volume):
+        """Detach a volume; Nova has forgotten it then."""
+        self.assertEqual('Success', self.try_detach(server, volume))
+        self.assertFalse(self._is_known(server, volume))
+
+    def extended(self, server, volume):
+        """Tell Nova, as Cinder does, that a volume has grown."""
+        return self.result_of(server, 'extend_volume', lambda: (
+            self.api.create_server_external_events([{
+                'name': 'volume-extended', 'server_uuid': server['id'],
+                'tag': volume.id}])))
+
+    def result_of(self, server, action, begin):
+        """Begin an action on a server; its result when it has ended."""
+        before = len(self.results(server, action))
+        begin()
+        self.until(lambda: len(self.results(server, action)) > before,
+                   f'{action} ended', timeout_s=30)
+        self.until(lambda: self.api.get_server(server['id'])
+                   ['OS-EXT-STS:task_state'] is None, 'no task')
+        return self.results(server, action)[-1]
+
+    def results(self, server, action):
+        """Of the actions of that name that have ended, oldest first."""
+        path = f"/servers/{server['id']}/os-instance-actions"
+        found = []
+        for item in self.api.api_get(path).body['instanceActions']:
+            if item['action'] != action:
+                continue
+            detail = self.api.api_get(f"{path}/{item['request_id']}").body
+            events = detail['instanceAction']['events']
+            if events and all(event['finish_time'] for event in events):
+                failed = any(event['result'] != 'Success'
+                             for event in events)
+                found.append('Error' if failed else 'Success')
+        return found[::-1]
 
     def _is_known(self, server, volume):
         return volume.id in [
             item['volumeId']
             for item in self.api.get_server_volumes(server['id'])]
-
-    def detach(self, server, volume):
-        """Detach a volume and wait until Nova has forgotten it."""
-        self.api.delete_server_volume(server['id'], volume.id)
-        self.until(lambda: not self._is_known(server, volume), 'detached')
-        self.idle(server)
-
-    def idle(self, server):
-        """Wait until nothing is done to a server."""
-        self.until(lambda: self.api.get_server(server['id'])
-                   ['OS-EXT-STS:task_state'] is None, 'no task')
 
     def volume_body(self, volume, boot_index=0, **body):
         """An entry of block_device_mapping_v2."""
