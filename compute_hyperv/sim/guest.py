@@ -61,6 +61,7 @@ class Behaviour:
     has_services: bool = True       #: integration services are installed
     obeys_shutdown: bool = True     #: False: accepts and does nothing
     locked: bool = False            #: a soft shutdown needs force
+    can_freeze: bool = True         #: writes out before a checkpoint
     echoes: bool = True             #: input on COM comes back
     boot_log: tuple[str, ...] = BOOT_LOG
     os_name: str = 'Simulated Linux'
@@ -126,6 +127,7 @@ class Guest:
         self._reboots = False
         self.state = BOOTING
         self.boots = 0
+        self.freezes = 0                #: times that it was quiesced
 
     @property
     def behaviour(self) -> Behaviour:
@@ -170,6 +172,7 @@ class Guest:
         """Go on where *other* is: the VM came here from another host."""
         self._brought = other.behaviour
         self.state, self.boots = other.state, other.boots
+        self.freezes = other.freezes
         self._paused_from = other._paused_from
         now_s = self._host.clock.monotonic()
         left_s = max((timer.due_s - now_s for timer in other._timers),
@@ -199,6 +202,13 @@ class Guest:
         if self.state == PAUSED:
             return HEARTBEAT_PAUSED
         return HEARTBEAT_OK if self.is_up else NO_CONTACT
+
+    def freeze(self) -> bool:
+        """Write out what is in memory; False if it cannot just now."""
+        if not (self.is_up and self.behaviour.can_freeze):
+            return False
+        self.freezes += 1
+        return True
 
     def shut_down(self, *, reboot: bool = False) -> None:
         """Shut down from inside, as somebody logged in would."""

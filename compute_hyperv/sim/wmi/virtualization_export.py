@@ -218,7 +218,7 @@ def import_system_definition(call: engine.Call) -> Out:
 
 def _is_in_use(host: Host, path: str) -> bool:
     try:
-        host.storage.hold(path, share='readwrite').close()
+        host.storage.hold(path, share='read').close()
     except WinError as exc:
         return exc.winerror == winerror.SHARING_VIOLATION
     return False

@@ -20,6 +20,7 @@ from . import engine
 from . import values
 from . import virtualization
 from . import virtualization_power as power
+from . import virtualization_snapshot_rules as rules
 from . import virtualization_storage as storage
 from . import virtualization_system as system
 from . import virtualization_tree as tree
@@ -32,7 +33,6 @@ V2 = virtualization.V2
 SERVICE = 'Msvm_VirtualSystemSnapshotService'
 FULL, DISK, RECOVERY = 2, 3, 32768
 INVALID_STATE, INVALID_TYPE = 5, 6
-_DISABLED, _PRODUCTION, _PRODUCTION_ONLY = 2, 3, 4
 #: Second OperationalStatus (section 2).
 _CREATING, _APPLYING, _MERGING = 32768, 32769, 32772
 _OF_VM = 'Msvm_SnapshotOfVirtualSystem'
@@ -46,16 +46,6 @@ _OWN = frozenset(('InstanceID', 'ConfigurationID', 'VirtualSystemIdentifier',
 _COPIED = ('CIM_ResourceAllocationSettingData', tree.BOOT_SOURCE,
            'Msvm_EthernetSwitchPortFeatureSettingData',
            'Msvm_SecuritySettingData')
-
-
-def snapshots(vm: Vm) -> list[engine.Record]:
-    """Settings of the checkpoints of a VM, oldest first."""
-    found = []
-    for link in vm.host.v2.find(_OF_VM, Antecedent=vm.system):
-        record = vm.host.v2.by_path(link['Dependent'])
-        if record is not None:
-            found.append(record)
-    return found
 
 
 def _vm_of(host: Host, record: engine.Record) -> Vm | None:
@@ -94,34 +84,14 @@ def create_snapshot(call: engine.Call) -> dict[str, typing.Any] | int:
     return dict(started, ResultingSnapshot=made[0] if made else None)
 
 
-def _check(vm: Vm) -> None:
-    settings = vm.settings
-    if settings['UserSnapshotType'] == _DISABLED and (
-            vm.host.profile.is_2016 and vm.allows('production_checkpoint')):
-        raise jobs.JobFailure('Checkpoints of %s are disabled.' %
-                              vm.describe(), jobs.INVALID_STATE)
-    if len(snapshots(vm)) >= vm.host.profile.checkpoints:
-        raise jobs.JobFailure('%s has as many checkpoints as it can.' %
-                              vm.describe())
-    if vm.resources(devices.RASD, devices.PHYSICAL_DISK):
-        raise jobs.JobFailure('Checkpoint operation for %s failed: a '
-                              'physical disk is attached.' % vm.describe())
-    if vm.resources(devices.PCI) and vm.worker is not None:
-        raise jobs.JobFailure('Checkpoint operation for %s failed: a '
-                              'device is assigned.' % vm.describe())
-    if any(record['PersistentReservationsSupported']
-           for record in vm.media()):
-        raise jobs.JobFailure('Checkpoint operation for %s failed: a '
-                              'shared disk is attached.' % vm.describe())
-
-
 def take(vm: Vm, kind: int) -> engine.Record:
     """Freeze the disks and copy the settings.
 
     :returns: settings of the new checkpoint
     :raises JobFailure, WinError: nothing is left behind
     """
-    _check(vm)
+    rules.check(vm)
+    quiesced = kind == FULL and rules.quiesce(vm)
     host = vm.host
     media = snapshotdisks.hard_disks(host, vm.instance_id)
     frozen: list[tuple[engine.Record, str, str]] = []
@@ -137,7 +107,7 @@ def take(vm: Vm, kind: int) -> engine.Record:
             frozen.append((record, old, snapshotdisks.freeze(host, old)))
 
     _without_files(vm, media, freeze, undo)
-    record = _copy_settings(vm, kind)
+    record = _copy_settings(vm, kind, quiesced)
     for medium, _old, new in frozen:
         host.v2.update(medium, HostResource=(new,))
     _without_files(vm, media, lambda: None, lambda: None)
@@ -160,16 +130,15 @@ def _without_files(vm: Vm, media: list[engine.Record],
             storage.open_medium(vm, record)
 
 
-def _copy_settings(vm: Vm, kind: int) -> engine.Record:
+def _copy_settings(vm: Vm, kind: int, quiesced: bool) -> engine.Record:
     host = vm.host
     guid = host.new_guid()
     now_s = host.clock.time()
     stamp = time.strftime('%m/%d/%Y - %H:%M:%S', time.gmtime(now_s))
     settings = vm.settings
     paths: dict[str, str] = {}
-    with_memory = (vm.state in (vms.RUNNING, vms.PAUSED) and kind == FULL and
-                   settings['UserSnapshotType'] not in (_PRODUCTION,
-                                                        _PRODUCTION_ONLY))
+    with_memory = vm.state in (vms.RUNNING, vms.PAUSED) and (
+        kind == FULL) and not quiesced
     record = host.v2.add(vms.SETTINGS, **dict(
         settings.props, InstanceID='Microsoft:' + guid, ConfigurationID=guid,
         VirtualSystemIdentifier=vm.guid,
@@ -291,7 +260,7 @@ def _remove_all(vm: Vm, gone: list[engine.Record]) -> None:
 
     def collapse() -> None:
         every = list(media)
-        for record in (*snapshots(vm), *gone):
+        for record in (*rules.snapshots(vm), *gone):
             every += snapshotdisks.hard_disks(host, record['InstanceID'])
         removed = {record['InstanceID'].lower() for record in gone}
         snapshotdisks.Chains(host, every, lambda user: any(
@@ -368,7 +337,7 @@ def _apply(vm: Vm, record: engine.Record) -> None:
     for medium in snapshotdisks.hard_disks(host, vm.instance_id):
         host.v2.update(medium, HostResource=(
             fresh[medium['InstanceID'][len(vm.instance_id):]],))
-    used = {one['HostResource'][0].lower() for each in snapshots(vm)
+    used = {one['HostResource'][0].lower() for each in rules.snapshots(vm)
             for one in snapshotdisks.hard_disks(host, each['InstanceID'])}
     for path in left:
         if snapshotdisks.is_difference(path) and path.lower() not in used:

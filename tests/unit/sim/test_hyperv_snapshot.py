@@ -141,6 +141,44 @@ class CreateTest(SnapshotTestCase):
         self.assertEqual(memory, self.host.v2.by_path(
             self.take())['IsSaved'])
 
+    @ddt.data(
+        # windows, type, guest, memory (None: refused), quiesced
+        ('2022', 3, {}, False, 1),
+        ('2022', 3, {'has_services': False}, True, 0),
+        ('2022', 3, {'can_freeze': False}, True, 0),
+        ('2022', 4, {}, False, 1),
+        ('2022', 4, {'has_services': False}, None, 0),
+        ('2022', 5, {}, True, 0),
+        ('2012R2', None, {}, True, 0))
+    @ddt.unpack
+    def test_production_checkpoints(self, windows, kind, guest, memory,
+                                    freezes):
+        """Section 8: guest VSS and no memory; 3 falls back, 4 does not."""
+        self.make_host(windows)
+        self.create_vm()
+        self.attach_disk()
+        if kind is not None:
+            self.modify_settings(UserSnapshotType=kind)
+        self.host.vms.behaviours.behave('vm', **guest)
+        self.start()
+        job = self.snapshot_service.CreateSnapshot(
+            AffectedSystem=self.system().path_(), SnapshotType=2)[0]
+        if memory is None:
+            self.assert_job_failed(job, 'Production checkpoints cannot')
+            self.assertEqual(['disk.vhdx'], self.vhdx_files())
+        else:
+            path = self.vmutils.get_vm_snapshots('vm')[0]
+            self.assertEqual(memory, self.host.v2.by_path(path)['IsSaved'])
+        self.assertEqual(freezes, self.record().worker.guest.freezes)
+
+    def test_frozen_file_can_be_read_while_running(self):
+        """Parents of a running VM's disk are shared for reading (6)."""
+        self.start()
+        self.take()
+        self.files.copy(self.disk, 'C:\\VMs\\copy.vhdx')
+        with self.assertRaises(OSError):
+            self.files.copy(self.disk_of(), 'C:\\VMs\\leaf.avhdx')
+
     def test_fifty_first_is_refused(self):
         """Section 8: limit 50 per VM; 20.6."""
         self.create_vm('many')

@@ -233,8 +233,7 @@ class MachineRulesTest(RuleCase):
 
     @ddt.data(False, True)
     def test_physical_disk(self, mapped):
-        """A pass-through disk is mapped by a planned VM, or found by its
-        identity; without either the VM stays."""
+        """A pass-through disk is mapped by a planned VM, or the VM stays."""
         self.make_machine()
         for host, unique_id in ((self.host, 'one'), (self.other, 'two')):
             number = sim_storage.add_disk(host, sim_storage.HostDisk(
@@ -284,8 +283,8 @@ class ServiceTest(RuleCase):
         """Off, two at a time, no addresses; enabled it listens."""
         self.HOST = {'extra': {}}
         self.make_host('2022')
-        settings = self.wmi.Msvm_VirtualSystemMigrationServiceSettingData(
-            )[0]
+        cls = self.wmi.Msvm_VirtualSystemMigrationServiceSettingData
+        settings = cls()[0]
         self.assertEqual((False, 2, 2, True, False), (
             settings.EnableVirtualSystemMigration,
             settings.MaximumActiveVirtualSystemMigration,
