@@ -69,6 +69,14 @@ class LayoutTest(unittest.TestCase):
         """L084: a share or CSV path is used as it is."""
         self.assertTrue(paths.same(path, self.paths(path).instances_dir))
 
+    @ddt.data('C:\\Open Stack\\My Instances', 'D:\\Instanzen für Zürich',
+              '\\\\Datei-Server\\Instanzen\\日本語', 'C:\\a\\..\\Instances\\.')
+    def test_blanks_and_other_alphabets_are_kept(self, path):
+        own = self.paths(path)
+        root = own.root_path('instance-00000001', 'vhdx')
+        self.assertTrue(paths.is_below(root, path.upper()))
+        self.assertTrue(root.endswith(r'\instance-00000001\root.vhdx'))
+
     def test_longest_path_that_fits_is_accepted(self):
         """L168: long paths work or are refused at configuration time."""
         longest = 'C:\\' + 'x' * (paths.MAX_PATH - paths._BELOW - 4)
@@ -104,6 +112,13 @@ class FilesTest(unittest.TestCase):
         self.write(r'Virtual Machines\a\b.vmcx')
         self.paths.delete_tree(self.directory)
         self.assertFalse(self.paths.exists(self.directory))
+
+    def test_names_with_blanks_and_other_alphabets_work(self):
+        path = self.write('Snapshot von gestern – Größe 1.vhdx', b'abc')
+        copy = f'{self.directory}\\コピー.vhdx'
+        self.paths.copy(path, copy)
+        self.assertEqual(b'abc', self.paths.read_bytes(copy))
+        self.assertEqual(2, len(self.paths.list_dir(self.directory)))
 
     def test_delete_tree_of_nothing_is_fine(self):
         self.paths.delete_tree(self.directory)
