@@ -19,7 +19,7 @@ LOG = logging.getLogger(__name__)
 #: a test wants each to be decided.
 CAPABILITIES = {
     'has_imagecache': True,
-    'supports_evacuate': False,
+    'supports_evacuate': True,
     'supports_migrate_to_same_host': False,
     'supports_attach_interface': True,
     'supports_device_tagging': True,
@@ -273,6 +273,20 @@ class HyperVDriver(driver.ComputeDriver):
                                                migrate_data=None):
         self._ops.live.clean_target(instance, block_device_info,
                                     destroy_disks)
+
+    # -- evacuation -------------------------------------------------------
+
+    def instance_on_disk(self, instance):
+        return self._ops.shared_storage.instance_on_disk(instance)
+
+    def check_instance_shared_storage_local(self, context, instance):
+        return self._ops.shared_storage.leave_probe(instance)
+
+    def check_instance_shared_storage_remote(self, context, data):
+        return self._ops.shared_storage.sees_probe(data)
+
+    def check_instance_shared_storage_cleanup(self, context, data):
+        self._ops.shared_storage.remove_probe(data)
 
     # -- networks ---------------------------------------------------------
 

@@ -102,6 +102,20 @@ class ImageCache(nova_imagecache.ImageCacheManager):
             return self._grown(image, image_id, root_size_bytes)
         return image
 
+    def fetch_apart(self, context: Any, instance: Any, image_meta: Any,
+                    stem: str, *, root_size_bytes: int) -> model.CachedImage:
+        """Fetch an image that nobody else will use, past the cache.
+
+        :param stem: path of the new file without its extension.
+        :raises FlavorDiskSmallerThanImage, ImageUnacceptable: as
+            :meth:`get`.
+        """
+        image = self._images.fetch(
+            context, _image_id(instance, image_meta), stem,
+            trusted_certs=instance.trusted_certs, max_bytes=root_size_bytes)
+        self._check_size(image, root_size_bytes)
+        return image
+
     def cache_image(self, context: Any, image_id: str) -> bool:
         """Fetch an image before anybody needs it.
 

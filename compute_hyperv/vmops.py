@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making and removing virtual machines."""
 
+import dataclasses
+import ntpath
 from typing import Any
 
 from nova.compute import task_states
+from nova.compute import vm_states
 from nova import exception
 from nova.virt import configdrive as nova_configdrive
 from nova.virt import hardware
@@ -23,6 +26,9 @@ CHASSIS_ASSET_TAG = 'OpenStack Nova'
 
 _DRIVE_KINDS = {model.DriveType.DISK: oswin.DriveKind.DISK,
                 model.DriveType.DVD: oswin.DriveKind.DVD}
+
+#: Name of the file that the image of an unshelved instance comes to.
+SHELVED_STEM = 'shelved-image'
 
 
 class VMOps:
@@ -87,12 +93,17 @@ class VMOps:
 
         :param network_info: may block and raise when it is iterated.
         :param block_device_info: Nova's dict, new style.
+        An instance that is evacuated to a host that sees its disks keeps
+        them. One that is unshelved gets a full copy of its image, which Nova
+        deletes afterwards.
+
         :raises InstanceExists: a VM or disk of that name is there; it is
             left alone.
         """
         progress = operation.Progress(f'Spawn of {instance.name}')
         self._win.check_access()
-        self.refuse_existing(instance)
+        kept = self._kept_root(instance)
+        self.refuse_existing(instance, but=kept)
         layout = self._paths.layout(instance.name)
         plan = self._planner.instance(
             instance, image_meta, block_device_info, network_info, layout,
@@ -103,7 +114,7 @@ class VMOps:
             self._make_dir(layout.instance_dir, undo)
             progress.step('image')
             plan = self._with_image(context, instance, image_meta, plan,
-                                    layout)
+                                    layout, kept, undo)
             progress.step('disks')
             self._make_disks(instance, plan, network_info, injected_files,
                              admin_password, undo)
@@ -137,13 +148,24 @@ class VMOps:
             progress.step('power on')
             self._power.start(instance, undo)
 
-    def refuse_existing(self, instance: Any) -> None:
+    def _kept_root(self, instance: Any) -> str | None:
+        """The system disk that an evacuated instance has here.
+
+        A rebuild on the same host comes here after it deleted the disks.
+        """
+        if instance.task_state != task_states.REBUILD_SPAWNING:
+            return None
+        found: str | None = self._paths.find_root(instance.name)
+        return found
+
+    def refuse_existing(self, instance: Any, but: str | None = None) -> None:
         """Refuse to build over what is there.
 
+        :param but: path of a system disk that may be there.
         :raises InstanceExists: a VM or a disk of that name.
         """
         if (self._win.find_owner(instance.name) is not None or
-                self._paths.find_root(instance.name)):
+                self._paths.find_root(instance.name) != but):
             raise exception.InstanceExists(name=instance.name)
 
     def _make_dir(self, instance_dir: str, undo: operation.Rollback) -> None:
@@ -151,13 +173,24 @@ class VMOps:
             undo.on_failure(self._paths.delete_tree, instance_dir)
 
     def _with_image(self, context: Any, instance: Any, image_meta: Any,
-                    plan: model.InstancePlan, layout: model.InstanceLayout
+                    plan: model.InstancePlan, layout: model.InstanceLayout,
+                    kept: str | None, undo: operation.Rollback
                     ) -> model.InstancePlan:
+        if kept is not None:
+            return _keeping(plan, kept)
         if plan.root is None:
             return plan
-        image = self._image_cache.get(
-            context, instance, image_meta,
-            root_size_bytes=plan.root.size_bytes)
+        size_bytes = plan.root.size_bytes
+        if instance.vm_state == vm_states.SHELVED_OFFLOADED:
+            plan = _with_root(plan, source=model.DiskSource.IMAGE_COPY)
+            stem = ntpath.join(layout.instance_dir, SHELVED_STEM)
+            image = self._image_cache.fetch_apart(
+                context, instance, image_meta, stem,
+                root_size_bytes=size_bytes)
+            undo.on_failure(self._paths.remove, image.path)
+        else:
+            image = self._image_cache.get(
+                context, instance, image_meta, root_size_bytes=size_bytes)
         fitted: model.InstancePlan = self._planner.with_image(plan, image,
                                                               layout)
         return fitted
@@ -165,12 +198,23 @@ class VMOps:
     def _make_disks(self, instance: Any, plan: model.InstancePlan,
                     network_info: Any, injected_files: Any,
                     admin_password: Any, undo: operation.Rollback) -> None:
-        self._disks.create(plan.disks, undo)
+        self._disks.create([disk for disk in plan.disks
+                            if not self._paths.exists(disk.path)], undo)
+        self._drop_shelved(plan)
         if plan.config_drive is not None:
+            # There is one where the instance is evacuated from.
+            self._paths.remove(plan.config_drive.path)
             metadata_files = self._config_drive.metadata(
                 instance, network_info, injected_files, admin_password)
             self._config_drive.create(plan.config_drive, metadata_files,
                                       undo)
+
+    def _drop_shelved(self, plan: model.InstancePlan) -> None:
+        """Remove the image of an unshelved instance; its copy is made."""
+        source = plan.root and plan.root.parent_path
+        if source and ntpath.splitext(
+                ntpath.basename(source))[0] == SHELVED_STEM:
+            self._paths.remove(source)
 
     def _define(self, instance: Any, plan: model.InstancePlan,
                 layout: model.InstanceLayout,
@@ -309,3 +353,17 @@ class VMOps:
             self._power.turn_off(vm_name)
             self._power.destroy(vm_name)
         return True
+
+
+def _with_root(plan: model.InstancePlan, **changes: Any
+               ) -> model.InstancePlan:
+    """The plan with another root disk."""
+    return dataclasses.replace(plan, disks=tuple(
+        dataclasses.replace(disk, **changes) if disk is plan.root else disk
+        for disk in plan.disks))
+
+
+def _keeping(plan: model.InstancePlan, path: str) -> model.InstancePlan:
+    """The plan with the system disk that is there already."""
+    return _with_root(plan, path=path, format=model.DiskFormat(
+        ntpath.splitext(path)[1][1:].lower()))

@@ -44,6 +44,7 @@ from compute_hyperv.plan import machine as plan_machine
 from compute_hyperv.plan import volumes as plan_volumes
 from compute_hyperv import powerops
 from compute_hyperv import recovery
+from compute_hyperv import sharedstorage
 from compute_hyperv import snapshotops
 from compute_hyperv import vifops
 from compute_hyperv import vmops
@@ -63,6 +64,7 @@ class Ops:
     vms: vmops.VMOps
     power: powerops.PowerOps
     snapshots: snapshotops.SnapshotOps
+    shared_storage: sharedstorage.SharedStorage
     migration: migrationops.MigrationOps
     live: livemigrationops.LiveMigrationOps
     vifs: vifops.VifOps
@@ -283,6 +285,7 @@ def build(virtapi: Any) -> Ops:
         hotplug=hotplug.HotPlug(
             vifs=common['vifs'], volumes=common['volumes'],
             locks=host_locks),
+        shared_storage=sharedstorage.SharedStorage(host_paths),
         snapshots=_snapshots(win, host_paths, disks, host_locks),
         image_cache=common['image_cache'], metrics=metrics, host=host,
         events=_events(win, console),

@@ -115,9 +115,9 @@ class TestCase(test.TestCase,
         self.flags(group='wsgi', api_paste_config=os.path.join(
             sysconfig.get_path('data'), 'etc', 'nova', 'api-paste.ini'))
 
-    def _new_fabric(self, hosts):
+    def _new_fabric(self, hosts, **facts):
         folder = self.useFixture(fixtures.TempDir()).path
-        fabric = sim_fabric.Fabric(folder, hosts=hosts)
+        fabric = sim_fabric.Fabric(folder, hosts=hosts, **facts)
         for host in fabric.hosts.values():
             # What stays when the last instance is gone.
             host.storage.ignored += [r'\\Instances\\(_base|locks)\\',

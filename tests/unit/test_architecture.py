@@ -26,6 +26,7 @@ RANK = {
     'connectors': 3, 'console.serialproxy': 3,
     'imagecache': 4, 'volumeops': 4, 'console': 4,
     'hotplug': 5, 'powerops': 5, 'vmops': 5, 'snapshotops': 5,
+    'sharedstorage': 5,
     'migrationops': 6, 'livemigrationops': 6, 'eventhandler': 6,
     'recovery': 6,
     'cluster': 7,
@@ -39,7 +40,8 @@ RANK = {
 NOVA = frozenset((
     'nova', 'nova.api.metadata', 'nova.api.metadata.base',
     'nova.block_device', 'nova.compute',
-    'nova.compute.power_state', 'nova.compute.task_states', 'nova.conf', 'nova.console',
+    'nova.compute.power_state', 'nova.compute.task_states',
+    'nova.compute.vm_states', 'nova.conf', 'nova.console',
     'nova.console.type', 'nova.exception', 'nova.i18n', 'nova.image',
     'nova.image.glance',
     'nova.network', 'nova.network.model', 'nova.network.neutron',
