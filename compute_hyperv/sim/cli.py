@@ -43,6 +43,7 @@ FABRIC.yaml:
       volumes: {C: 200}    # GiB
       switches: [external]
       features: []         # clustering, dns, shielding, iscsi-target
+      extra: {live_migration: true}
       extra: {mpio: true}  # further facts, see the documentation
   shares:                  # optional: a file server's, in GiB
     '\\\\SRV\\vms': 100
