@@ -94,6 +94,22 @@ class ConfigFiles:
                 found.volume.changed()
                 _tidy(os.path.dirname(found.local))
 
+    def give_up(self, vm: Vm, heir: Vm) -> bool:
+        """Close the files of *vm* if they are those of *heir*, too.
+
+        Both hosts reach them at one path: on storage that they share.
+
+        :returns: whether they are; they are not those of *vm* any more
+        """
+        mine, theirs = (
+            [one.host.storage.locate(path).local for path in names(one)]
+            for one in (vm, heir))
+        if mine != theirs:
+            return False
+        for held in self._held.pop(vm.guid, ()):
+            held.close()
+        return True
+
     def move(self, vm: Vm, before: list[str]) -> None:
         """Follow a changed ConfigurationDataRoot.
 

@@ -250,12 +250,16 @@ class Move(Step):
         definition['system']['ProcessID'] = None
         new = definitions.load(target, definition, planned=False,
                                state=self.state)
+        files = self.vm.host.vms.files
+        shared = files.give_up(self.vm, new)
         try:
             target.vms.files.create(new)
             if old is not None:
                 power.power_on(new)
         except Exception:
             system.destroy(new)
+            if shared:
+                files.create(self.vm)
             raise
         worker = new.worker
         if worker is not None and old is not None:
