@@ -61,6 +61,23 @@ class ResourcesTest(base.TestCase):
             summary['hypervisor_hostname'], summary['state']))
         self.assertIn(' up ', summary['uptime'])
 
+    def test_image_may_require_a_version_of_the_hypervisor(self):
+        """A6, L148: version filters match.
+
+        Nova compares versions of images that name the hypervisor or the
+        architecture, too.
+        """
+        required = {
+            version: self.glance.add_disk(
+                img_hv_type='hyperv', hw_architecture='x86_64',
+                img_hv_requested_version=version)
+            for version in ('>=10.0,<11.0', '>=10.1')}
+
+        server = self.boot(required['>=10.0,<11.0'])
+        self.assertEqual('running', self.vm(server).state)
+        server = self.boot(required['>=10.1'], state='ERROR')
+        self.assertIn('No valid host', self.fault(server))
+
     def test_cpu_and_numa_are_described(self):
         resource = self.driver().get_available_resource('HV1')
 
