@@ -181,6 +181,7 @@ class ChainTest(MoveCase):
         self.assert_clean()
 
 
+@ddt.ddt
 class SharedTest(MoveCase):
     """Type 32768: the disks are on storage that both hosts reach."""
 
@@ -197,6 +198,52 @@ class SharedTest(MoveCase):
         self.assertEqual((2, (path,)), (
             new.state, new.media()[0]['HostResource']))
         self.assertTrue(self.other.storage.exists(path))
+
+    @ddt.data(None, 50, 100)
+    def test_configuration_on_the_share(self, breaks):
+        """The destination takes the files over; or the source has them."""
+        self.files.make_dirs('\\\\FS\\vms\\vm')
+        self.vmutils.create_vm('vm', False, 2, '\\\\FS\\vms\\vm', ['vm'])
+        self.attach_disk(self.make_disk('\\\\FS\\vms\\vm\\root.vhdx'))
+        self.start()
+        folder = '\\\\FS\\vms\\vm\\Virtual Machines'
+        names = self.files.list_dir(folder)
+        if breaks:
+            self.fabric.faults.add(match='Moving *', at_percent=breaks)
+            self.assertRaises(twohosts.exceptions.WMIJobFailed, self.move,
+                              migrate_disks=False)
+            self.assertEqual(2, self.state())
+        else:
+            self.assertEqual(2, self.move(migrate_disks=False).state)
+        self.assertEqual(names, self.files.list_dir(folder))
+        with self.assertRaises(OSError):
+            self.files.remove(folder + '\\' + names[0])
+
+    def test_destination_that_cannot_power_on(self):
+        """The last thing that may fail: everything goes back."""
+        self.files.make_dirs('\\\\FS\\vms\\vm')
+        self.vmutils.create_vm('vm', False, 2, '\\\\FS\\vms\\vm', ['vm'])
+        path = self.make_disk('\\\\FS\\vms\\vm\\root.vhdx')
+        self.attach_disk(path)
+        self.start()
+        with self.host.jobs.held(jobs.MOVE, 95):
+            self.start_and_starve()
+        self.assertEqual(2, self.state())
+        self.assertEqual([], self.other.vms.problems())
+        for name in (path, '\\\\FS\\vms\\vm\\Virtual Machines\\%s.vmcx' %
+                     self.record().guid):
+            with self.assertRaises(OSError):
+                self.files.remove(name)         # open on the source
+
+    def start_and_starve(self):
+        """While the job stands, somebody takes all of HV2's memory."""
+        settings = self.wmi.Msvm_VirtualSystemMigrationSettingData(
+            MigrationType=32768)[0]
+        service = self.wmi.Msvm_VirtualSystemMigrationService()[0]
+        service.MigrateVirtualSystemToHost(
+            ComputerSystem=self.system().path_(), DestinationHost='HV2',
+            MigrationSettingData=settings.GetText_(1))
+        self.other.quirks.host_reserve_mib = 1 << 20
 
     def test_disks_of_the_host_are_refused(self):
         """Storage has to be reachable at both ends."""
