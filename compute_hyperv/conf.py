@@ -85,9 +85,9 @@ _file_opts = [
              "stays readable there for every user of the guest."),
     cfg.BoolOpt(
         'move_disks_on_cold_migration', default=True,
-        help="Moves the disks of an instance to the target's instances_path "
-             "when it migrates cold. Switch it off where several CSVs hold "
-             "instances and the disks shall stay where they are."),
+        help="Has no effect in this release: the files of an instance that "
+             "migrates cold always go to the target's instances_path. It is "
+             "kept so that configuration files of earlier drivers load."),
     cfg.IntOpt(
         'lock_timeout', default=3600, min=1,
         help="How many seconds an operation waits for a lock that another "
