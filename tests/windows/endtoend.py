@@ -15,6 +15,7 @@ from collections.abc import Callable
 import datetime
 import os
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -196,6 +197,8 @@ def main() -> int:
                         default=layouts.CHECKOUT_DIR / '.demo')
     args = parser.parse_args()
     os.umask(0o077)
+    # A test that takes too long is ended this way: the cloud goes down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('ended by SIGTERM'))
     show = progress.Progress()
     cloud = windowscloud.Cloud(
         layouts.Layout(args.dir.absolute(), 'windows'), show,

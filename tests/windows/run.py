@@ -64,8 +64,7 @@ def run_part(name: str, lines: Sequence[Sequence[str]],
             code = process.wait(timeout=max(
                 1.0, _TIMEOUT_S + began - time.monotonic()))
         except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
+            code = end(process)
         found = counts(path.read_text(errors='replace'), code)
         totals = [one + other for one, other in zip(totals, found)]
         if code or found[1]:
@@ -75,6 +74,16 @@ def run_part(name: str, lines: Sequence[Sequence[str]],
     print(f'{name}: {totals[0]} passed, {totals[1]} failed, {totals[2]} '
           f'skipped in {time.monotonic() - began:.0f} s', flush=True)
     return totals[0], totals[1], totals[2]
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    """End a part that takes too long; the cloud goes down in order."""
+    process.terminate()
+    try:
+        return process.wait(timeout=60) or 1
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait() or 1
 
 
 def counts(text: str, code: int) -> tuple[int, int, int]:
