@@ -142,4 +142,5 @@ def _turn_into(vm: Vm, cls: str, kind: str) -> engine.Record:
 def restore(host: Host) -> None:
     """The management service starts: planned systems are gone [F]."""
     for vm in host.vms.planned():
+        host.vms.files.open(vm)
         system.destroy(vm)
