@@ -131,4 +131,6 @@ class Recovery:
         for directory in directories:
             for name in self._paths.list_dir(directory):
                 if name.endswith(PARTIAL_SUFFIX):
-                    self._paths.remove(ntpath.join(directory, name))
+                    # On a share it may be another host's, who writes it.
+                    path = ntpath.join(directory, name)
+                    self._try(self._paths.remove, path, path)

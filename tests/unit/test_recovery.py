@@ -78,6 +78,14 @@ class RecoveryTest(opscase.OpsTestCase):
                  self.win.vm._conn.Msvm_PlannedComputerSystem()]
         self.assertEqual(['somebody else'], names)
 
+    def test_partial_file_in_use_does_not_keep_the_others(self):
+        busy, free = self.write('a.vhdx.part'), self.write('b.vhdx.part')
+        self.ops.recovery._paths._busy_timeout_s = 0
+        with self.paths.open(busy, 'r'):
+            self.assertIn(busy, self.run_recovery())
+        self.assertTrue(self.paths.exists(busy))
+        self.assertFalse(self.paths.exists(free))
+
     def test_partial_files_are_deleted(self):
         partial, whole = self.write('root.vhdx.part'), self.write('eph0.vhdx')
         self.ops.recovery.run()
