@@ -105,6 +105,18 @@ class Export:
                     vm.version)), definitions.to_bytes(
                         _snapshot_part(definition, guid)))
 
+    def _free_name(self, path: str, taken: dict[str, str]) -> str:
+        """Where a disk is exported to; names may repeat in its folders."""
+        base, suffix = ntpath.splitext(ntpath.basename(path))
+        names = {one.lower() for one in taken.values()}
+        number, end = 0, ''
+        while True:
+            name = ntpath.join(self.folder, DISKS, base + end + suffix)
+            if name.lower() not in names:
+                return name
+            number += 1
+            end = '_%d' % number
+
     def _copy_disks(self, definition: definitions.Json) -> None:
         """Copy the chains and note the new names in the definition."""
         host = self.vm.host
@@ -117,8 +129,7 @@ class Export:
                     medium['HostResource'][0]))
         for path in (path for chain in chains for path in chain):
             if path.lower() not in new_paths:
-                new_paths[path.lower()] = ntpath.join(
-                    self.folder, DISKS, ntpath.basename(path))
+                new_paths[path.lower()] = self._free_name(path, new_paths)
                 self.files.copy(self.storage, path, self.storage,
                                 new_paths[path.lower()])
         for chain in chains:

@@ -104,6 +104,20 @@ class ExportTest(ExportCase):
         self.vmutils2.set_vm_state('vm', 2)
         self.assertEqual(2, self.other.vms.named('vm').state)
 
+    def test_disks_of_one_name(self):
+        """Two disks of the same name from two folders do not collide."""
+        self.files.make_dirs('C:\\VMs\\two')
+        self.attach_disk(self.make_disk('C:\\VMs\\two\\root.vhdx'))
+        self.export(copy_vm_storage=True)
+        self.assertEqual(['root.vhdx', 'root_1.vhdx'], self.files.list_dir(
+            EXPORT + '\\Virtual Hard Disks'))
+        self.bring_in(self.migration, new_uuid=True)
+        self.assertEqual(
+            [EXPORT + '\\Virtual Hard Disks\\' + name
+             for name in ('root.vhdx', 'root_1.vhdx')],
+            [one['HostResource'][0]
+             for one in self.host.vms.planned()[0].media()])
+
 
 @ddt.ddt
 class ImportTest(ExportCase):

@@ -221,6 +221,15 @@ class MachineRulesTest(RuleCase):
         self.start()
         self.assert_refused('0x800705AA', code=32778)
 
+    def test_full_disk(self):
+        """No room at the destination: 0x80070070."""
+        self.OTHER = {'volumes': {'C': 0.001}}
+        self.make_host('2022')
+        self.make_machine()
+        self.start()
+        self.assert_refused('0x80070070')
+        self.assertFalse(self.other.storage.exists('C:\\VMs'))
+
     def test_assigned_device(self):
         """No live migration with devices assigned [D]."""
         self.make_host('2022', extra={
