@@ -155,7 +155,7 @@ class Check:
 
         processes.until(reports, _RESTART_TIMEOUT_S,
                         'plain nova-compute reports to Nova')
-        return 'python -m nova.cmd.compute reports to Nova'
+        return 'it reports to Nova'
 
     def _server(self) -> dict[str, object]:
         server = self._client.server(_NAME)

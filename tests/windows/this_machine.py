@@ -14,7 +14,7 @@ import sys
 
 FACTS_FILE = 'this_machine.json'
 #: What starts nova-compute: the service's supervisor, or a person.
-_PROGRAMS = ('compute_hyperv.service.compute', 'nova.cmd.compute')
+_PROGRAMS = ('compute_hyperv.service.compute', 'nova_compute.py')
 
 
 def become_a_host(path: str) -> None:
@@ -27,5 +27,5 @@ def become_a_host(path: str) -> None:
     install.install(sole_host=remote.RemoteHost(port))
 
 
-if any(word in _PROGRAMS for word in sys.orig_argv):
+if any(word.endswith(_PROGRAMS) for word in sys.orig_argv):
     become_a_host(os.path.join(os.path.dirname(__file__), FACTS_FILE))

@@ -33,6 +33,7 @@ from cloud import tasks  # noqa: E402
 
 import wine as wines  # noqa: E402
 
+_HERE = pathlib.Path(__file__).resolve().parent
 SERVICE = 'nova-compute-test'
 #: Offset from the cloud's first port, beyond those of its services.
 _FABRIC_PORT = 15
@@ -176,7 +177,7 @@ class Cloud(clouds.Cloud):
     def start_plain(self) -> None:
         """Start nova-compute as a person would, without the service."""
         self.procs.start('nova-compute-plain', self.wine.command(
-            'run', '-m', 'nova.cmd.compute',
+            'run', wines.windows_path(_HERE / 'nova_compute.py'),
             '--config-file', self._etc('compute.conf'),
             '--config-file', self._etc(f'{NODE}.conf')))
 
