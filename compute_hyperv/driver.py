@@ -274,6 +274,16 @@ class HyperVDriver(driver.ComputeDriver):
         self._ops.live.clean_target(instance, block_device_info,
                                     destroy_disks)
 
+    # -- rescue -----------------------------------------------------------
+
+    def rescue(self, context, instance, network_info, image_meta,
+               rescue_password, block_device_info, share_info):
+        self._ops.rescue.rescue(context, instance, network_info, image_meta,
+                                rescue_password, block_device_info)
+
+    def unrescue(self, context, instance):
+        self._ops.rescue.unrescue(instance)
+
     # -- evacuation -------------------------------------------------------
 
     def instance_on_disk(self, instance):

@@ -44,6 +44,7 @@ from compute_hyperv.plan import machine as plan_machine
 from compute_hyperv.plan import volumes as plan_volumes
 from compute_hyperv import powerops
 from compute_hyperv import recovery
+from compute_hyperv import rescueops
 from compute_hyperv import sharedstorage
 from compute_hyperv import snapshotops
 from compute_hyperv import vifops
@@ -64,6 +65,7 @@ class Ops:
     vms: vmops.VMOps
     power: powerops.PowerOps
     snapshots: snapshotops.SnapshotOps
+    rescue: rescueops.RescueOps
     shared_storage: sharedstorage.SharedStorage
     migration: migrationops.MigrationOps
     live: livemigrationops.LiveMigrationOps
@@ -285,6 +287,9 @@ def build(virtapi: Any) -> Ops:
         hotplug=hotplug.HotPlug(
             vifs=common['vifs'], volumes=common['volumes'],
             locks=host_locks),
+        rescue=rescueops.RescueOps(
+            config_drive=_config_drive(host_paths),
+            use_cow=CONF.use_cow_images, **common),
         shared_storage=sharedstorage.SharedStorage(host_paths),
         snapshots=_snapshots(win, host_paths, disks, host_locks),
         image_cache=common['image_cache'], metrics=metrics, host=host,

@@ -83,6 +83,20 @@ class Planner:
         return volumes.plan_volume(volume, free,
                                    self._options.disks.volumes)
 
+    def free_slot(self, generation: model.Generation,
+                  taken: collections.abc.Iterable[model.Slot]
+                  ) -> model.Slot:
+        """A SCSI slot for one more data disk.
+
+        :raises nova.exception.TooManyDiskDevices: there is none.
+        """
+        return slots.Slots(generation, self._caps, taken).take(
+            model.Bus.SCSI, 'the disk')
+
+    def disk_qos(self, instance: objects.Instance) -> model.QosSpec | None:
+        """The limit of every local disk of an instance."""
+        return disks.plan_qos(request.Request(instance, instance.image_meta))
+
     def nics(self, network_info: collections.abc.Iterable[nics.Vif]
              ) -> tuple[model.NicSpec, ...]:
         """The NICs of these ports; see :func:`nics.plan_nics`."""

@@ -26,7 +26,7 @@ RANK = {
     'connectors': 3, 'console.serialproxy': 3,
     'imagecache': 4, 'volumeops': 4, 'console': 4,
     'hotplug': 5, 'powerops': 5, 'vmops': 5, 'snapshotops': 5,
-    'sharedstorage': 5,
+    'rescueops': 6, 'sharedstorage': 5,
     'migrationops': 6, 'livemigrationops': 6, 'eventhandler': 6,
     'recovery': 6,
     'cluster': 7,
