@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the fabrics of tests are served."""
+"""Where the fabrics of tests are served, and how processes end."""
 
 import os
 import socket
 import sys
+
+from compute_hyperv.sim import native
 
 
 def tcp(folder):
@@ -19,3 +21,7 @@ def address(folder):
     if sys.platform == 'win32':
         return tcp(folder)
     return os.path.join(folder, 'socket')
+
+
+#: Exit code of a process that the simulator killed.
+KILLED = native.KILL if sys.platform == 'win32' else -native.KILL

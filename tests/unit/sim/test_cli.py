@@ -126,7 +126,7 @@ class CommandsTest(unittest.TestCase):
 
     def test_kill_fault_ends_the_other_process(self):
         self.sim('fault', 'add', '--match', '*.DefineSystem', '--kill')
-        self.assertEqual(-signal.SIGKILL,
+        self.assertEqual(addresses.KILLED,
                          self.run_script('HV1', 'web').returncode)
         self.assertEqual('clean\n', self.sim('check', '--mark'))
 

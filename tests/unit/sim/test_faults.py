@@ -2,7 +2,6 @@
 """The recorder and the fault plan, through the real os-win."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import ddt
 from compute_hyperv import oswin_loader
 from compute_hyperv.sim import errors
 from compute_hyperv.sim import faults
+from tests.unit.sim import addresses
 from tests.unit.sim import simcase
 
 QUERY = "select * from Msvm_ComputerSystem where ElementName = '{}'"
@@ -164,5 +164,5 @@ class OsWinFaultTest(simcase.SimTestCase):
         done = subprocess.run(
             [sys.executable, '-c', code, self.fabric.root_dir],
             capture_output=True, cwd=os.getcwd())
-        self.assertEqual((-signal.SIGKILL, b''),
+        self.assertEqual((addresses.KILLED, b''),
                          (done.returncode, done.stdout))

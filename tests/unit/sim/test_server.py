@@ -303,11 +303,11 @@ class AdminTest(ServerTestCase):
         process = subprocess.Popen([sys.executable, '-c', code, self.socket],
                                    stdout=subprocess.PIPE)
         self.addCleanup(process.stdout.close)
-        self.assertEqual(b'up\n', process.stdout.readline())
+        self.assertEqual(b'up', process.stdout.readline().strip())
         self.do('admin.host', name='HV2', act='off')
         self.assertIsNone(process.poll())
         self.do('admin.host', name='HV1', act='off')
-        self.assertEqual(-9, process.wait(10))
+        self.assertEqual(addresses.KILLED, process.wait(10))
 
 
 class PersistTest(simcase.SimTestCase):
