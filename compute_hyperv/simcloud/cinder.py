@@ -2,12 +2,13 @@
 """Cinder backend of the demo cloud: one sparse file per volume.
 
 It makes, copies, grows and deletes volumes, also from images and snapshots,
-without root. The simulated hosts have no storage network, so it refuses to
-attach a volume.
+without root. The storage array of the simulated hosts offers them over
+iSCSI, each behind a target of its own, with CHAP.
 """
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from cinder import exception
@@ -19,6 +20,7 @@ from oslo_concurrency import processutils
 from oslo_config import cfg
 from oslo_utils.imageutils import format_inspector
 
+from compute_hyperv.simcloud import san
 from compute_hyperv.simcloud import volumes
 
 _QEMU_NAMES = {'vhd': 'vpc'}
@@ -26,6 +28,15 @@ _OPTIONS = [
     cfg.StrOpt(
         'sparse_file_dir', default='$state_path/sparse-volumes',
         help='Folder in which the sparse file backend keeps its volumes.'),
+    cfg.StrOpt(
+        'fabric_socket',
+        help='Socket of the server of the simulated hosts, whose storage '
+             'array offers the volumes. Without it they cannot be '
+             'attached.'),
+    cfg.StrOpt(
+        'fabric_portal', default='127.0.0.10:3260',
+        help='Address of that array on the storage network of the simulated '
+             'hosts.'),
 ]
 cfg.CONF.register_opts(_OPTIONS, group=configuration.SHARED_CONF_GROUP)
 
@@ -42,8 +53,10 @@ class SparseFileDriver(driver.VolumeDriver):
         self.configuration.append_config_values(_OPTIONS)
 
     def do_setup(self, context: Any) -> None:
-        """Make the folder."""
+        """Make the folder; find the array."""
         self._files = volumes.SparseFiles(self.configuration.sparse_file_dir)
+        self._san = san.FabricSan(self.configuration.fabric_socket or '',
+                                  self.configuration.fabric_portal)
 
     def check_for_setup_error(self) -> None:
         """Refuse a folder that cannot be written.
@@ -64,7 +77,8 @@ class SparseFileDriver(driver.VolumeDriver):
             'volume_backend_name':
                 self.configuration.safe_get('volume_backend_name'),
             'vendor_name': 'compute-hyperv', 'driver_version': self.VERSION,
-            'storage_protocol': 'file', 'total_capacity_gb': total_gib,
+            'storage_protocol': 'iSCSI', 'multiattach': True,
+            'shared_targets': False, 'total_capacity_gb': total_gib,
             'free_capacity_gb': free_gib, 'thin_provisioning_support': True,
             'thick_provisioning_support': False,
             'max_over_subscription_ratio': 20.0,
@@ -76,6 +90,7 @@ class SparseFileDriver(driver.VolumeDriver):
 
     def delete_volume(self, volume: Any) -> None:
         """Remove a volume; one that is gone is fine."""
+        self._withdraw(volume)
         self._files.delete(volume.id)
 
     def extend_volume(self, volume: Any, new_size: int) -> None:
@@ -140,24 +155,55 @@ class SparseFileDriver(driver.VolumeDriver):
         return _QEMU_NAMES.get(name, name)
 
     def ensure_export(self, context: Any, volume: Any) -> None:
-        """Nothing is exported."""
+        """Nothing to do: the array keeps what it offers over a restart."""
 
     def create_export(self, context: Any, volume: Any,
-                      connector: Any) -> None:
-        """Nothing is exported."""
+                      connector: Any) -> dict[str, str]:
+        """Choose the credentials of a volume's target.
 
-    def remove_export(self, context: Any, volume: Any) -> None:
-        """Nothing is exported."""
-
-    def initialize_connection(self, volume: Any, connector: Any) -> None:
-        """Refuse: there is no storage network.
-
-        :raises VolumeBackendAPIException: always.
+        :returns: what Cinder stores of them.
         """
-        raise exception.VolumeBackendAPIException(
-            data='the demo cloud has no storage network; its volumes cannot '
-                 'be attached')
+        if volume.provider_auth:
+            return {}
+        return {'provider_auth': f'CHAP {volume.id} {secrets.token_hex(8)}'}
+
+    def initialize_connection(self, volume: Any, connector: Any
+                              ) -> dict[str, Any]:
+        """Let a host in.
+
+        :raises VolumeBackendAPIException: the array does not answer.
+        """
+        user, secret = volume.provider_auth.split()[1:]
+        try:
+            data = self._san.offer(
+                volume.id, str(self._files.path(volume.id)),
+                connector['initiator'], user, secret)
+        except (OSError, LookupError, ValueError) as exc:
+            raise exception.VolumeBackendAPIException(data=str(exc)) from exc
+        return {'driver_volume_type': 'iscsi', 'data': data}
 
     def terminate_connection(self, volume: Any, connector: Any,
                              **kwargs: Any) -> None:
-        """Nothing was connected."""
+        """Let a host in no more; without a connector, nobody.
+
+        :raises VolumeBackendAPIException: the array does not answer.
+        """
+        if connector is None:
+            self._withdraw(volume)
+            return
+        try:
+            self._san.revoke(volume.id, connector['initiator'])
+        except (OSError, LookupError, ValueError) as exc:
+            raise exception.VolumeBackendAPIException(data=str(exc)) from exc
+
+    def remove_export(self, context: Any, volume: Any) -> None:
+        """Take a volume off the array; its last connection has gone."""
+        self._withdraw(volume)
+
+    def _withdraw(self, volume: Any) -> None:
+        if not self.configuration.fabric_socket:
+            return                      # never offered
+        try:
+            self._san.withdraw(volume.id)
+        except (OSError, LookupError, ValueError) as exc:
+            raise exception.VolumeBackendAPIException(data=str(exc)) from exc

@@ -38,6 +38,7 @@ class _Check:
             ('reboot, soft', lambda: self.reboot('--soft')),
             ('reboot, hard', lambda: self.reboot('--hard')),
             ('volume', self.volume),
+            ('server that boots from a volume', self.volume_server),
             ('delete', self.delete),
             ('nova-compute stops', self.stop_computes),
             ('clean fabric', self.clean)]
@@ -82,11 +83,36 @@ class _Check:
         return f'ACTIVE, login prompt {self._boots}'
 
     def volume(self) -> str:
+        """A volume in the running server, over the simulated SAN."""
         self._client.run('volume', 'create', '--size', '1', _NAME)
+        self._client.wait_for_volume(_NAME, 'available')
+        self._client.run('server', 'add', 'volume', _NAME, _NAME)
+        self._client.wait_for_volume(_NAME, 'in-use')
+        self._client.run('--os-volume-api-version', '3.42', 'volume', 'set',
+                         '--size', '2', _NAME)
+        self._client.wait_for_volume(_NAME, 'in-use')
+        self._client.run('server', 'remove', 'volume', _NAME, _NAME)
         self._client.wait_for_volume(_NAME, 'available')
         self._client.run('volume', 'delete', _NAME)
         self._client.wait_for_volume(_NAME, None)
-        return 'created, deleted'
+        return 'created, attached, extended, detached, deleted'
+
+    def volume_server(self) -> str:
+        """A server that boots from a volume, made from the image."""
+        name = f'{_NAME}-volume'
+        self._client.run('volume', 'create', '--size', '1', '--image',
+                         content.IMAGE, '--bootable', name)
+        self._client.wait_for_volume(name, 'available')
+        self._client.run('server', 'create', '--volume', name, '--flavor',
+                         content.FLAVOR, '--network', content.NETWORK, name)
+        self._client.wait_for(name, 'ACTIVE')
+        self._client.wait_for_login(name, 1)
+        self._client.run('server', 'delete', name)
+        self._client.wait_gone(name)
+        self._client.wait_for_volume(name, 'available')
+        self._client.run('volume', 'delete', name)
+        self._client.wait_for_volume(name, None)
+        return 'booted, deleted'
 
     def delete(self) -> str:
         self._client.run('server', 'delete', _NAME)

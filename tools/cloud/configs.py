@@ -147,7 +147,8 @@ class Configs:
                 'volume_driver':
                     'compute_hyperv.simcloud.cinder.SparseFileDriver',
                 'volume_backend_name': 'sim',
-                'sparse_file_dir': self._layout.data_dir / 'volumes'},
+                'sparse_file_dir': self._layout.data_dir / 'volumes',
+                'fabric_socket': self._layout.fabric_dir / 'socket'},
         }
 
     def nova(self) -> Sections:
