@@ -9,6 +9,7 @@ import time
 
 from cloud import client as clients
 from cloud import cloud as clouds
+from cloud import content
 from cloud import errors
 from cloud import layout as layouts
 from cloud import progress
