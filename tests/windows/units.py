@@ -24,6 +24,7 @@ _TOOLS = 'a tool of Linux'
 _LINKS = 'Wine cannot tell symbolic links from files'
 _SIMULATED_KERNEL32 = ('of the simulated kernel32, in whose place the '
                        'simulator uses Windows\' own there')
+_OWN_PROCESS = 'a process of its own; tests/windows/modes.py does it'
 _CHECKED_ON_LINUX = 'of the source tree; checked on Linux'
 _THE_HOST = 'the behaviour of the simulated host, which is the same everywhere'
 #: Pattern of test ids -> why they do not run on Windows.
@@ -45,6 +46,8 @@ SKIPPED = {
         'the child traps SIGTERM',
     '*test_supervisor.SupervisorTest.test_deaf_child_is_ended_after_the_'
     'timeout': 'the child traps SIGTERM',
+    'tests.unit.sim.test_install.ModesTest.*': _OWN_PROCESS,
+    'tests.unit.test_oswin_loader.ProcessTest.*': _OWN_PROCESS,
     'tests.unit.sim.test_native.PollerTest.*': _SIMULATED_KERNEL32,
     'tests.unit.sim.test_pipes.*': _SIMULATED_KERNEL32,
     'tests.unit.sim.test_dll_kernel32.ProcessesTest.*': _SIMULATED_KERNEL32,
@@ -80,6 +83,14 @@ class Result(unittest.TextTestResult):
         faulthandler.dump_traceback_later(TEST_TIMEOUT_S, exit=True)
         print(f'{time.strftime("%H:%M:%S")} {test.id()}', flush=True)
         super().startTest(test)
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        print(self.errors[-1][1], flush=True)
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        print(self.failures[-1][1], flush=True)
 
     def stopTest(self, test):
         super().stopTest(test)
