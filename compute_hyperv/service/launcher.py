@@ -13,6 +13,8 @@ LOG = logging.getLogger(__name__)
 
 #: How often the loop looks whether it is to stop, in seconds.
 POLL_S = 0.2
+#: How long the status file may be in use by a reader, in seconds.
+_REPLACE_S = 10.0
 
 
 class State(enum.Enum):
@@ -34,7 +36,16 @@ class Status:
         temporary = f'{self._path}.{os.getpid()}'
         with open(temporary, 'w', encoding='utf-8') as stream:
             json.dump({'pid': os.getpid(), 'state': state.value}, stream)
-        os.replace(temporary, self._path)
+        give_up = time.monotonic() + _REPLACE_S
+        while True:
+            try:
+                os.replace(temporary, self._path)
+                return
+            except PermissionError:
+                # On Windows: while the supervisor reads the old one.
+                if time.monotonic() >= give_up:
+                    raise
+                time.sleep(0.01)
 
 
 class Launcher:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from unittest import mock
 
 import ddt
 from oslo_concurrency import processutils
@@ -55,6 +56,21 @@ class LauncherTest(base.TestCase):
         self.assertEqual(['start'], server.asked)
         self.assertEqual({'pid': os.getpid(), 'state': 'running'},
                          self.status())
+
+    def test_status_waits_for_a_reader_of_the_old_one(self):
+        """Windows refuses to replace a file while it is being read."""
+        replace, refusals = os.replace, [PermissionError(13, 'in use')] * 3
+
+        def busy(*paths):
+            if refusals:
+                raise refusals.pop()
+            replace(*paths)
+
+        path = os.path.join(tempfile.mkdtemp(), 'status')
+        with mock.patch.object(launcher.os, 'replace', busy):
+            launcher.Status(path).write(launcher.State.RUNNING)
+        with open(path, encoding='utf-8') as stream:
+            self.assertEqual('running', json.load(stream)['state'])
 
     def test_end_of_input_stops_the_service_gracefully(self):
         server = Server()
