@@ -45,7 +45,8 @@ NOVA = frozenset((
     'nova.console.type', 'nova.exception', 'nova.i18n', 'nova.image',
     'nova.image.glance',
     'nova.network', 'nova.network.model', 'nova.network.neutron',
-    'nova.objects', 'nova.objects.fields', 'nova.objects.migrate_data', 'nova.utils', 'nova.virt',
+    'nova.objects', 'nova.objects.fields', 'nova.objects.migrate_data',
+    'nova.utils', 'nova.virt',
     'nova.virt.configdrive', 'nova.virt.driver', 'nova.virt.event',
     'nova.virt.hardware', 'nova.volume.cinder'))
 

@@ -12,7 +12,7 @@ from cloud import layout as layouts
 from cloud import processes
 
 HOST = {'windows': '2022', 'cpus': 8, 'memory_mib': 16384,
-         'volumes': {'C': 200}, 'switches': [configs.SWITCH]}
+        'volumes': {'C': 200}, 'switches': [configs.SWITCH]}
 
 
 class Simulator:
