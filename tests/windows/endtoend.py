@@ -66,9 +66,10 @@ class Check:
         expect(code == 0 and text.strip() == 'running', text)
         state, _ = self._wine.service_state(SERVICE)
         expect(state == 'RUNNING', state)
-        pid, state = self._cloud.child()
-        expect(state == 'running', state)
-        return f'nova-compute is process {pid} of Windows'
+        # On a slow machine the service runs before nova-compute is ready.
+        processes.until(lambda: self._cloud.child()[1] == 'running',
+                        _RESTART_TIMEOUT_S, 'nova-compute is running')
+        return f'nova-compute is process {self._cloud.child()[0]} of Windows'
 
     def resources(self) -> str:
         found = self._client.api.get('placement', '/resource_providers')
