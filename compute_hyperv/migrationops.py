@@ -180,9 +180,10 @@ class MigrationOps:
     def _put_aside(self, instance: Any, record: model.MoveRecord) -> None:
         home = self._paths.instance_dir(instance.name)
         self._paths.make_dir(record.directory)
-        with self._paths.open(ntpath.join(record.directory, _RECORD),
-                              'wb') as stream:
+        record_path = ntpath.join(record.directory, _RECORD)
+        with self._paths.open(f'{record_path}.part', 'wb') as stream:
             stream.write(record.to_json().encode())
+        self._paths.rename(f'{record_path}.part', record_path)
         for name in record.file_names:
             self._paths.rename(ntpath.join(home, name),
                                ntpath.join(record.directory, name))
@@ -192,13 +193,10 @@ class MigrationOps:
     def _put_back(self, context: Any, instance: Any,
                   record: model.MoveRecord, network_info: Any,
                   block_device_info: Any, power_on: bool) -> None:
-        home = self._paths.instance_dir(instance.name)
-        self._paths.make_dir(home)
-        self._drop_others(home, record)
-        for name in record.file_names:
-            kept = ntpath.join(record.directory, name)
-            if self._paths.exists(kept):
-                self._paths.replace(kept, ntpath.join(home, name))
+        # Without the record, no file has left its place yet.
+        if self._paths.exists(ntpath.join(record.directory, _RECORD)):
+            self._return_files(self._paths.instance_dir(instance.name),
+                               record)
         if self._win.find_owner(instance.name) is None:
             self._rebuild(context, instance, record, network_info,
                           block_device_info)
@@ -206,13 +204,19 @@ class MigrationOps:
             self._ensure_running(instance, network_info, block_device_info)
         self._paths.delete_tree(record.directory)
 
-    def _drop_others(self, home: str, record: model.MoveRecord) -> None:
-        """Delete what the target made on storage that both hosts use."""
+    def _return_files(self, home: str, record: model.MoveRecord) -> None:
+        """Put the files of a record back; some may be there already."""
+        self._paths.make_dir(home)
+        # What the target made on storage that both hosts use.
         for name in self._paths.list_dir(home):
             path = ntpath.join(home, name)
             if (name not in record.file_names
                     and not self._paths.is_dir(path)):
                 self._paths.remove(path)
+        for name in record.file_names:
+            kept = ntpath.join(record.directory, name)
+            if self._paths.exists(kept):
+                self._paths.replace(kept, ntpath.join(home, name))
 
     def _rebuild(self, context: Any, instance: Any,
                  record: model.MoveRecord, network_info: Any,

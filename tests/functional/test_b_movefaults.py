@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moves of instances with every call to both hosts failing once.
+
+The driver methods are called here in the order in which Nova's compute
+manager calls them, over a server that real Nova has booted: that makes some
+hundred moves affordable. Whichever call fails, the data is intact, nothing is
+left on the host that the instance is not on, and it can be taken back.
+"""
+
+import collections
+import ntpath
+import sys
+
+import ddt
+from nova.compute import task_states
+from nova import context as nova_context
+from nova import exception
+from nova import objects
+
+from compute_hyperv.sim import disks
+from tests.functional import base
+from tests.functional import test_b_faults
+
+#: Tests that share the calls of one operation.
+HANDS = 4
+
+MARK = b'written by the guest' * 200
+MARK_AT = 15 << 20
+
+
+@ddt.ddt
+class ResizeFaultsTest(base.TestCase):
+    """Source, target, confirmation and return of a resize."""
+
+    HOSTS = ('HV1', 'HV2')
+
+    def setUp(self):
+        super().setUp()
+        image_id = self.glance.add_disk(hw_machine_type='hyperv-gen2')
+        self.server = self.boot(
+            image_id, networks='auto', host='HV1', config_drive=True,
+            flavor_id=self.flavor(disk_gib=1, ephemeral_gib=1))
+        self.context = nova_context.get_admin_context()
+        self.instance = objects.Instance.get_by_uuid(
+            self.context, self.server['id'],
+            expected_attrs=['flavor', 'metadata', 'system_metadata',
+                            'device_metadata', 'info_cache'])
+        self.old = self.instance.flavor
+        self.new = objects.Flavor.get_by_flavor_id(
+            self.context, self.flavor(disk_gib=2, ephemeral_gib=2))
+        manager = self.computes['HV1'].manager
+        self.network_info = manager.network_api.get_instance_nw_info(
+            self.context, self.instance)
+        self.devices = manager._get_instance_block_device_info(
+            self.context, self.instance)
+        self.name = self.instance.name
+        # Nova leaves the power state of an instance at work alone.
+        self.instance.task_state = task_states.RESIZE_MIGRATING
+        self.instance.save()
+        self.write()
+        # The images are in the caches of both hosts in all runs.
+        self.receive(self.give_away())
+        self.take_back()
+
+    # What Nova calls.
+
+    def give_away(self):
+        self.instance.old_flavor = None
+        return self.driver('HV1').migrate_disk_and_power_off(
+            self.context, self.instance, 'HV2', self.new, self.network_info,
+            self.devices, 0, 0)
+
+    def receive(self, disk_info):
+        self.instance.old_flavor = self.old
+        self.instance.flavor = self.new
+        self.driver('HV2').finish_migration(
+            self.context, None, self.instance, disk_info, self.network_info,
+            self.instance.image_meta, True, {}, self.devices, True)
+
+    def leave_target(self):
+        self.driver('HV2').destroy(self.context, self.instance,
+                                   self.network_info, self.devices, True)
+
+    def return_to_source(self):
+        self.instance.flavor = self.old
+        self.instance.old_flavor = None
+        self.driver('HV1').finish_revert_migration(
+            self.context, self.instance, self.network_info, None,
+            self.devices, True)
+
+    def take_back(self):
+        self.leave_target()
+        self.return_to_source()
+
+    # What is to be seen.
+
+    def path(self, suffix=''):
+        return ntpath.join(base.INSTANCES_DIR, self.name + suffix,
+                           'root.vhdx')
+
+    def write(self):
+        self.view('HV1').turn_off(self.view('HV1').vm(self.name))
+        storage = self.fabric.host('HV1').storage
+        with disks.open_disk(storage.local(self.path()), writable=True,
+                             resolve=storage.local,
+                             win_path=self.path()) as disk:
+            disk.write(MARK_AT, MARK)
+
+    def assert_data(self, host, what, suffix=''):
+        with self.open_disk(self.path(suffix), host) as disk:
+            self.assertEqual(MARK, disk.read(MARK_AT, len(MARK)), what)
+
+    def assert_at_source(self, what):
+        self.assertEqual('running', self.view('HV1').vm(self.name).state,
+                         what)
+        self.assert_data('HV1', what)
+        self.assertFalse(self.view('HV1').exists(
+            ntpath.dirname(self.path('_revert'))), what)
+        self.assert_gone('HV2', what)
+
+    def assert_gone(self, host, what):
+        view = self.view(host)
+        self.assertEqual([], view.vm_names, what)
+        self.assertFalse(view.exists(ntpath.dirname(self.path())), what)
+
+    # Sweeping.
+
+    def recorded(self, operation):
+        with self.fabric.recorder.recording() as calls:
+            operation()
+        numbers = collections.Counter()
+        found = []
+        for call in calls:
+            if call.kind in test_b_faults.KINDS:
+                numbers[call.host, call.kind] += 1
+                found.append((call.host, call.kind,
+                              numbers[call.host, call.kind], call.label))
+        return [call for call in found
+                if call[3] not in test_b_faults.CLOSING]
+
+    def failing(self, call):
+        host, kind, number, _label = call
+        return self.fabric.faults.failing(host=host, kind=kind, nth=number)
+
+    def tell(self, what, own, calls, outcomes):
+        print(f'{what}: {len(own)} of {len(calls)} calls failed once each: '
+              + ', '.join(f'{count} {outcome}' for outcome, count
+                          in sorted(outcomes.items()))
+              + f' ({base.mode()})', file=sys.__stderr__)
+
+    @ddt.data(*range(HANDS))
+    def test_source(self, hand):
+        """L086: it stays, unchanged and running, or it goes."""
+        found = []
+        calls = self.recorded(lambda: found.append(self.give_away()))
+        self.return_to_source()
+        own, outcomes = calls[hand::HANDS], collections.Counter()
+        for call in own:
+            with self.failing(call):
+                try:
+                    self.give_away()
+                except exception.InstanceFaultRollback:
+                    outcomes['stayed'] += 1
+                else:
+                    outcomes['left'] += 1
+                    self.assert_data('HV1', call, '_revert')
+                    self.assert_gone('HV1', call)
+                    self.return_to_source()
+            self.assert_at_source(call)
+        self.tell('Resize, source', own, calls, outcomes)
+
+    @ddt.data(*range(HANDS))
+    def test_target(self, hand):
+        """L085: the target has it, or nothing; the source can go back."""
+        disk_info = self.give_away()
+        calls = self.recorded(lambda: self.receive(disk_info))
+        self.leave_target()
+        own, outcomes = calls[hand::HANDS], collections.Counter()
+        for call in own:
+            with self.failing(call):
+                try:
+                    self.receive(disk_info)
+                except exception.NovaException:
+                    outcomes['failed'] += 1
+                    self.assert_gone('HV2', call)
+                else:
+                    outcomes['arrived'] += 1
+                    self.assert_data('HV2', call)
+                    self.leave_target()
+            self.assert_data('HV1', call, '_revert')
+        self.return_to_source()
+        self.assert_at_source('in the end')
+        self.tell('Resize, target', own, calls, outcomes)
+
+    @ddt.data(*range(HANDS // 2))
+    def test_return(self, hand):
+        """L092: a return that fails can be repeated."""
+        self.give_away()
+        calls = self.recorded(self.return_to_source)
+        own, outcomes = (calls[hand::HANDS // 2], collections.Counter())
+        for call in own:
+            self.give_away()
+            with self.failing(call):
+                try:
+                    self.return_to_source()
+                    outcomes['returned'] += 1
+                except exception.NovaException:
+                    outcomes['repeated'] += 1
+            self.return_to_source()
+            self.assert_at_source(call)
+        self.tell('Revert, source', own, calls, outcomes)
+
+    def test_confirmation(self):
+        """L085: a confirmation that fails can be repeated."""
+        confirm = self.driver('HV1').confirm_migration
+        arguments = (self.context, None, self.instance, self.network_info)
+        self.give_away()
+        backup = {}
+        storage = self.fabric.host('HV1').storage
+        for name in self.names('_revert'):
+            with open(storage.local(self.beside(name)), 'rb') as stream:
+                backup[name] = stream.read()
+        calls = self.recorded(lambda: confirm(*arguments))
+        outcomes = collections.Counter()
+        for call in calls:
+            self.restore(backup)
+            with self.failing(call):
+                try:
+                    confirm(*arguments)
+                    outcomes['confirmed'] += 1
+                except exception.NovaException:
+                    outcomes['repeated'] += 1
+            confirm(*arguments)
+            self.assertFalse(self.view('HV1').exists(
+                ntpath.dirname(self.path('_revert'))), call)
+        self.tell('Confirm', calls, calls, outcomes)
+
+    def names(self, suffix):
+        files = self.driver('HV1')._win.files
+        return files.list_dir(ntpath.dirname(self.path(suffix)))
+
+    def beside(self, name):
+        return ntpath.join(ntpath.dirname(self.path('_revert')), name)
+
+    def restore(self, backup):
+        files = self.driver('HV1')._win.files
+        files.make_dirs(ntpath.dirname(self.path('_revert')))
+        for name, content in backup.items():
+            with files.open(self.beside(name), 'wb') as stream:
+                stream.write(content)
