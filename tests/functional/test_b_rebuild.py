@@ -98,9 +98,11 @@ class EvacuateCase(LocalDisks):
     def check_end(self, server):
         self.assertEqual(1, len(self.vm(server).nics))
         self._delete_server(server)
+        # The stopped service of HV1 may still wait for its last event.
+        ours = ('subscription', '\\_base\\', '\\locks\\')
         self.assertEqual([], [
             problem for problem in self.fabric.problems()
-            if '\\_base\\' not in problem and '\\locks\\' not in problem])
+            if not any(part in problem for part in ours)])
 
 
 class EvacuateTest(EvacuateCase):
