@@ -35,7 +35,9 @@ SKIPPED = {
     'tests.unit.test_architecture.*': _CHECKED_ON_LINUX,
     'tests.unit.test_packaging.*': _CHECKED_ON_LINUX,
     'tests.unit.test_etc.*': _CHECKED_ON_LINUX,
-    'tests.unit.test_fuzz*': _TOOLS,
+    'tests.unit.vhd.test_fuzz*': _TOOLS,
+    '*PropertyTest.*': 'hundreds of random examples for code without any '
+                       'dependence on the platform',
     'tests.unit.sim.test_hyperv_*': _THE_HOST,
     'tests.unit.sim.test_wmi_*': _THE_HOST,
     'tests.unit.sim.test_san_*': _THE_HOST,
