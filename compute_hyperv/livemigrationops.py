@@ -196,6 +196,8 @@ class LiveMigrationOps:
                     instance.name, target,
                     migrate_disks=not data.is_shared_instance_path)
         except Exception as exc:
+            # The job may go on although nobody could follow it.
+            self._stop_jobs(instance)
             if not self._has_left(instance):
                 cancelled = instance.name in self._cancelled
                 self._cancelled.discard(instance.name)
@@ -214,6 +216,12 @@ class LiveMigrationOps:
         if not data.is_shared_instance_path:
             self._try_to_copy_log(instance, target)
         post(context, instance, target, block_migration, data)
+
+    def _stop_jobs(self, instance: Any) -> None:
+        try:
+            self._win.stop_jobs(instance.name, _CANCEL_TIMEOUT_S)
+        except Exception as exc:        # gone with its VM, most likely
+            LOG.debug("Jobs of %s: %s", instance.name, errors.text_of(exc))
 
     def _has_left(self, instance: Any) -> bool:
         """Whether the VM is gone; if that cannot be told, it is here."""
