@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 import unittest
+import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -28,6 +29,7 @@ from nova import objects  # noqa: E402
 from compute_hyperv.sim import ports  # noqa: E402
 from tests import factories  # noqa: E402
 from tests.functional import base  # noqa: E402
+from tests.functional import exports  # noqa: E402
 
 GENERATIONS = {1: 'hyperv-gen1', 2: 'hyperv-gen2'}
 
@@ -127,10 +129,29 @@ class Bench(base.TestCase):
                 lambda one=one: self.driver().reboot(
                     self.context, one, self._network(one), kind)
                 for one in some])
+        self._measure_volumes(count, some)
         self._row('get_info', count, [
             lambda one=one: self.driver().get_info(one) for one in some])
         self._row('resource update', count, [self._update_resources] * runs)
         self._row('power-state sync', count, [self._sync_power_states])
+
+    def _measure_volumes(self, count, instances):
+        """Attach and detach a volume over iSCSI, each of its own target."""
+        connections = [self._volume() for _ in instances]
+        pairs = list(zip(instances, connections, strict=True))
+        self._row('attach volume, iSCSI', count, [
+            lambda one=one, info=info: self.driver().attach_volume(
+                self.context, info, one, '/dev/sdb') for one, info in pairs])
+        self._row('detach volume, iSCSI', count, [
+            lambda one=one, info=info: self.driver().detach_volume(
+                self.context, info, one, '/dev/sdb') for one, info in pairs])
+
+    def _volume(self):
+        volume_id = str(uuid.uuid4())
+        storage = exports.ISCSI(self.fabric.san, volume_id, 1)
+        storage.export(self.driver().get_volume_connector(None))
+        return {'driver_volume_type': 'iscsi', 'serial': volume_id,
+                'data': storage.data()}
 
     def _row(self, title, count, operations):
         costs = self._costs(operations)
