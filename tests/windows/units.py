@@ -48,6 +48,8 @@ SKIPPED = {
         'the child traps SIGTERM',
     '*test_supervisor.SupervisorTest.test_deaf_child_is_ended_after_the_'
     'timeout': 'the child traps SIGTERM',
+    'tests.unit.sim.test_cli.CommandsTest.*':
+        'hyperv-sim in processes of its own; endtoend.py does it',
     'tests.unit.sim.test_install.ModesTest.*': _OWN_PROCESS,
     'tests.unit.test_oswin_loader.ProcessTest.*': _OWN_PROCESS,
     'tests.unit.sim.test_native.PollerTest.*': _SIMULATED_KERNEL32,
