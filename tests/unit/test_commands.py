@@ -16,7 +16,8 @@ def run(code, timeout_s=30):
 class RunTest(unittest.TestCase):
 
     def test_output_is_returned(self):
-        self.assertEqual('done\n', run('print("done")'))
+        self.assertEqual('done\n', run(
+            'import sys; sys.stdout.buffer.write(b"done\\n")'))
 
     def test_failure_carries_what_the_program_said(self):
         """L031: the output of a failing tool is in the error."""

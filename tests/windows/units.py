@@ -25,6 +25,7 @@ _LINKS = 'Wine cannot tell symbolic links from files'
 _SIMULATED_KERNEL32 = ('of the simulated kernel32, in whose place the '
                        'simulator uses Windows\' own there')
 _OWN_PROCESS = 'a process of its own; tests/windows/modes.py does it'
+_SOCKETS = 'of unix sockets; LoopbackTest is its like'
 _CHECKED_ON_LINUX = 'of the source tree; checked on Linux'
 _THE_HOST = 'the behaviour of the simulated host, which is the same everywhere'
 #: Pattern of test ids -> why they do not run on Windows.
@@ -50,6 +51,9 @@ SKIPPED = {
     'timeout': 'the child traps SIGTERM',
     'tests.unit.sim.test_cli.CommandsTest.*':
         'hyperv-sim in processes of its own; endtoend.py does it',
+    '*test_server.CallTest.test_only_the_owner_may_connect': _SOCKETS,
+    '*test_server.CallTest.test_second_server_on_the_socket_is_refused':
+        _SOCKETS,
     'tests.unit.sim.test_install.ModesTest.*': _OWN_PROCESS,
     'tests.unit.test_oswin_loader.ProcessTest.*': _OWN_PROCESS,
     'tests.unit.sim.test_native.PollerTest.*': _SIMULATED_KERNEL32,
