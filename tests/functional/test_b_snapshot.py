@@ -2,7 +2,6 @@
 """Feature letter B, row 9: images made of servers."""
 
 import subprocess
-import threading
 import time
 
 import ddt
@@ -108,22 +107,24 @@ class SnapshotSafetyTest(SnapshotCase):
         self.assert_untouched(server)
         self.assertEqual('running', self.vm(server).state)
 
-        uploading, go_on = threading.Event(), threading.Event()
-        self.addCleanup(go_on.set)
-
-        def wait(image_id):
-            uploading.set()
-            go_on.wait(20)
-        self.glance.before_upload = wait
+        # Plain flags: Nova uploads in a native thread, in both modes.
+        self.uploading, self.go_on = False, False
+        self.glance.before_upload = self.wait
         self.api.post_server_action(
             server['id'], {'createImage': {'name': 'snapshot'}})
-        self.until(uploading.is_set, 'uploading')
+        self.until(lambda: self.uploading, 'uploading')
         self.api.delete_server(server['id'])
         time.sleep(1)
         self.assertEqual(1, len(self.view().vm_names))
-        go_on.set()
+        self.go_on = True
         self._wait_until_deleted(server)
         self.fabric.assert_clean()
+
+    def wait(self, image_id):
+        self.uploading = True
+        deadline = time.monotonic() + 20
+        while not self.go_on and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def refuse(self, image_id):
         raise glanceclient.exc.HTTPInternalServerError('no space')
