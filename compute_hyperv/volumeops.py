@@ -66,7 +66,16 @@ class VolumeOps:
         :returns: the place it got: the lowest free slot of its bus.
         :raises VolumeAttachFailed: with the cause; nothing is left of it.
         """
-        taken = [drive.slot for drive in self._drives.all_of(vm_name)]
+        volume_id = _volume_id(volume['connection_info'])
+        taken = []
+        for drive in self._drives.all_of(vm_name):
+            if drive.tag == volume_id:
+                LOG.warning("Volume %s is in %s already, left by an attach "
+                            "that was interrupted; it is attached anew.",
+                            volume_id, vm_name)
+                self._drives.remove(vm_name, drive)
+            else:
+                taken.append(drive.slot)
         generation = model.Generation(
             self._win.vm.get_vm_generation(vm_name))
         spec: model.VolumeSpec = self._planner.volume(volume, generation,

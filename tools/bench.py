@@ -129,16 +129,16 @@ class Bench(base.TestCase):
                 lambda one=one: self.driver().reboot(
                     self.context, one, self._network(one), kind)
                 for one in some])
-        self._measure_volumes(count, some)
+        self._measure_volumes(count, some, runs)
         self._row('get_info', count, [
             lambda one=one: self.driver().get_info(one) for one in some])
         self._row('resource update', count, [self._update_resources] * runs)
         self._row('power-state sync', count, [self._sync_power_states])
 
-    def _measure_volumes(self, count, instances):
+    def _measure_volumes(self, count, instances, runs):
         """Attach and detach a volume over iSCSI, each of its own target."""
-        connections = [self._volume() for _ in instances]
-        pairs = list(zip(instances, connections, strict=True))
+        pairs = [(instances[number % len(instances)], self._volume())
+                 for number in range(runs)]
         self._row('attach volume, iSCSI', count, [
             lambda one=one, info=info: self.driver().attach_volume(
                 self.context, info, one, '/dev/sdb') for one, info in pairs])

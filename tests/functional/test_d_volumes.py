@@ -58,6 +58,22 @@ class AttachTest(volumecase.VolumeTestCase):
             ['SCSI 0:1', 'SCSI 0:3', 'SCSI 0:2'],
             [self.slot(server, volumes[number]) for number in (0, 2, 3)])
 
+    def test_attach_that_was_interrupted_is_made_anew(self):
+        """A9: nova-compute died after the VM had the disk."""
+        server = self.boot(self.image())
+        volume = self.cinder.add_volume()
+        self.attach(server, volume)
+        self.forget_in_nova(server, volume)
+        self.attach(server, volume)
+        self.assertEqual('SCSI 0:1', self.slot(server, volume))
+        self.assertEqual(1, len(self.vm(server).physical_disks))
+
+    def forget_in_nova(self, server, volume):
+        admin = context.get_admin_context()
+        objects.BlockDeviceMapping.get_by_volume_and_instance(
+            admin, volume.id, server['id']).destroy()
+        self.cinder.volume_to_attachment[volume.id].clear()
+
     def test_metadata_follows(self):
         """L123, C15: address and volume id, of untagged volumes too."""
         server = self.boot(self.image())

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Base of tests with volumes of the fabric's SAN."""
 
+import time
+
 from compute_hyperv.sim import guestdisks
 from tests.functional import base
 from tests.functional import cinder
@@ -57,28 +59,34 @@ class VolumeTestCase(base.TestCase):
 
     def result_of(self, server, action, begin):
         """Begin an action on a server; its result when it has ended."""
-        before = len(self.results(server, action))
+        before = self.requests(server, action)
         begin()
-        self.until(lambda: len(self.results(server, action)) > before,
-                   f'{action} ended', timeout_s=30)
+        new, = self.until(lambda: self.requests(server, action) - before,
+                          f'{action} begun')
+        result = self.until(lambda: self.result(server, new),
+                            f'{action} ended', timeout_s=30)
         self.until(lambda: self.api.get_server(server['id'])
                    ['OS-EXT-STS:task_state'] is None, 'no task')
-        return self.results(server, action)[-1]
+        return result
 
-    def results(self, server, action):
-        """Of the actions of that name that have ended, oldest first."""
-        path = f"/servers/{server['id']}/os-instance-actions"
-        found = []
-        for item in self.api.api_get(path).body['instanceActions']:
-            if item['action'] != action:
-                continue
-            detail = self.api.api_get(f"{path}/{item['request_id']}").body
-            events = detail['instanceAction']['events']
-            if events and all(event['finish_time'] for event in events):
-                failed = any(event['result'] != 'Success'
-                             for event in events)
-                found.append('Error' if failed else 'Success')
-        return found[::-1]
+    def requests(self, server, action):
+        """Ids of the requests for actions of that name."""
+        found = self.api.api_get(
+            f"/servers/{server['id']}/os-instance-actions").body
+        return {item['request_id'] for item in found['instanceActions']
+                if item['action'] == action}
+
+    def result(self, server, request_id):
+        """Of an action that has ended; None while it has not."""
+        time.sleep(0.1)         # SQLite likes few readers beside a writer
+        action = self.api.api_get(
+            f"/servers/{server['id']}/os-instance-actions/{request_id}"
+        ).body['instanceAction']
+        events = action['events']
+        if not events or any(not event['finish_time'] for event in events):
+            return None
+        failed = any(event['result'] != 'Success' for event in events)
+        return 'Error' if failed else 'Success'
 
     def _is_known(self, server, volume):
         return volume.id in [
