@@ -7,13 +7,15 @@
   no drive yet, off, and their directory holds no system disk. Nova's own
   start puts their instances in ERROR; they are removed so that deleting or
   building again works.
-* Partial files (``*.part``) of interrupted copies and downloads are deleted.
+* Partial files (``*.part``) of interrupted copies of an instance's disks are
+  deleted; other files of that ending are somebody else's.
 * Consoles of running VMs are served again.
 * VMs that an option cannot reach any more are named.
 """
 
 from collections.abc import Callable
 import ntpath
+import re
 import threading
 from typing import Any
 
@@ -24,7 +26,10 @@ from compute_hyperv import oswin
 
 LOG = logging.getLogger(__name__)
 
-PARTIAL_SUFFIX = '.part'
+#: Unfinished copies that this driver makes in an instance's directory.
+_PARTIAL = re.compile(
+    r'(root|eph\d*|swap|configdrive|console|rescue|move)\b.*\.part',
+    re.IGNORECASE)
 #: Longest wait for the console that is being opened when the service stops.
 _JOIN_S = 10.0
 
@@ -130,7 +135,7 @@ class Recovery:
                        for name in self._paths.instance_dirs()]
         for directory in directories:
             for name in self._paths.list_dir(directory):
-                if name.endswith(PARTIAL_SUFFIX):
+                if _PARTIAL.fullmatch(name):
                     # On a share it may be another host's, who writes it.
                     path = ntpath.join(directory, name)
                     self._try(self._paths.remove, path, path)

@@ -79,7 +79,7 @@ class RecoveryTest(opscase.OpsTestCase):
         self.assertEqual(['somebody else'], names)
 
     def test_partial_file_in_use_does_not_keep_the_others(self):
-        busy, free = self.write('a.vhdx.part'), self.write('b.vhdx.part')
+        busy, free = self.write('eph0.vhdx.part'), self.write('root.vhdx.part')
         self.ops.recovery._paths._busy_timeout_s = 0
         with self.paths.open(busy, 'r'):
             self.assertIn(busy, self.run_recovery())
@@ -91,6 +91,11 @@ class RecoveryTest(opscase.OpsTestCase):
         self.ops.recovery.run()
         self.assertFalse(self.paths.exists(partial))
         self.assertTrue(self.paths.exists(whole))
+
+    def test_partial_files_of_others_stay(self):
+        theirs = self.write('backup of root.vhdx.part')
+        self.ops.recovery.run()
+        self.assertTrue(self.paths.exists(theirs))
 
     def test_one_bad_vm_does_not_stop_the_others(self):
         """L126: the service starts all the same."""
