@@ -107,7 +107,7 @@ class SMBFSConnector(base.Connector):
         if not smb.is_local_share(wanted.share):
             return None
         path: str | None = smb.get_smb_share_path(
-            ntpath.basename(wanted.share))
+            wanted.share.rpartition('\\')[2])
         return path
 
     def _mount(self, wanted: Connection) -> None:
