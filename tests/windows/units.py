@@ -64,6 +64,9 @@ SKIPPED = {
     '*.test_remove_tree_leaves_what_links_point_at': _LINKS,
     '*test_storage.VolumesTest.test_cluster_volume_*': _LINKS,
     '*test_hostops.ClusterSharedVolumeTest.*': _LINKS,
+    '*test_eventhandler.*.test_changes_outside_nova_are_events':
+        'under Wine one of six quick changes is sometimes told twice; why is '
+        'not known yet',
     'hypothesis.stateful.*': _RANDOM,
     '*.test_long_path_needs_the_prefix': _NTFS,
     '*.test_copy_keeps_holes_bytes_and_time': _NTFS,
