@@ -20,9 +20,12 @@ TEXT = b'data of the user'
 class VolumeFaults(volumecase.VolumeTestCase, test_b_faults.FaultSweep):
     """One server of generation 2, and a volume with CHAP."""
 
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(volume_attach_retry_count=0, group='hyperv')
+
     def setUp(self):
         super().setUp()
-        self.flags(volume_attach_retry_count=0, group='hyperv')
         self.volume = self.cinder.add_volume(content=TEXT, chap=True)
 
     def boot_server(self):
