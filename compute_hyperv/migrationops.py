@@ -125,9 +125,12 @@ class MigrationOps:
                                block_device_info, power_on)
             elif self._win.find_owner(instance.name) != instance.uuid:
                 raise exception.InstanceNotFound(instance_id=instance.uuid)
-            elif power_on:
-                self._ensure_running(instance, network_info,
-                                     block_device_info)
+            else:
+                if power_on:
+                    self._ensure_running(instance, network_info,
+                                         block_device_info)
+                # Without the record nothing of value is in there.
+                self._paths.delete_tree(directory)
         instance.system_metadata.pop(BACKUP_KEY, None)
 
     def _backup_dir(self, instance: Any) -> str:

@@ -41,8 +41,11 @@ class ResourcesTest(base.TestCase):
             {'COMPUTE_IMAGE_TYPE_VHD', 'COMPUTE_IMAGE_TYPE_VHDX',
              'COMPUTE_IMAGE_TYPE_ISO', 'COMPUTE_SECURITY_UEFI_SECURE_BOOT',
              'COMPUTE_STORAGE_BUS_SCSI', 'COMPUTE_NET_ATTACH_INTERFACE',
-             'COMPUTE_TRUSTED_CERTS'}, set(traits))
-        self.assertNotIn('COMPUTE_VOLUME_MULTI_ATTACH', traits)
+             'COMPUTE_TRUSTED_CERTS', 'COMPUTE_VOLUME_EXTEND',
+             'COMPUTE_VOLUME_MULTI_ATTACH'}, set(traits))
+        self.assertFalse(
+            {'COMPUTE_RESCUE_BFV', 'COMPUTE_SAME_HOST_COLD_MIGRATE'} &
+            set(traits))
 
     def test_a_server_uses_what_its_flavor_says(self):
         flavor_id = self.flavor(memory_mib=1024, vcpus=2, disk_gib=3)

@@ -159,13 +159,14 @@ class ResizeFaultsTest(base.TestCase):
             with self.failing(call):
                 try:
                     self.give_away()
+                    outcome = 'left'
                 except exception.InstanceFaultRollback:
-                    outcomes['stayed'] += 1
-                else:
-                    outcomes['left'] += 1
-                    self.assert_data('HV1', call, '_revert')
-                    self.assert_gone('HV1', call)
-                    self.return_to_source()
+                    outcome = 'stayed'
+            outcomes[outcome] += 1
+            if outcome == 'left':
+                self.assert_data('HV1', call, '_revert')
+                self.assert_gone('HV1', call)
+                self.return_to_source()
             self.assert_at_source(call)
         self.tell('Resize, source', own, calls, outcomes)
 
@@ -180,13 +181,14 @@ class ResizeFaultsTest(base.TestCase):
             with self.failing(call):
                 try:
                     self.receive(disk_info)
+                    outcome = 'arrived'
                 except exception.NovaException:
-                    outcomes['failed'] += 1
-                    self.assert_gone('HV2', call)
-                else:
-                    outcomes['arrived'] += 1
-                    self.assert_data('HV2', call)
-                    self.leave_target()
+                    outcome = 'failed'
+            outcomes[outcome] += 1
+            if outcome == 'arrived':
+                self.assert_data('HV2', call)
+                self.leave_target()
+            self.assert_gone('HV2', call)
             self.assert_data('HV1', call, '_revert')
         self.return_to_source()
         self.assert_at_source('in the end')
