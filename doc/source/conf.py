@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.abspath('../..'))
 # found only through our loader: show-options below imports the options.
 os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', '1')
 
-_LESSONS = os.path.join(os.path.dirname(__file__), '../../tools/lessons')
+_TOOLS = os.path.join(os.path.dirname(__file__), '../../tools')
 
 extensions = ['oslo_config.sphinxext']
 
@@ -28,16 +28,34 @@ html_theme_options = {'page_width': '70em'}
 add_module_names = False
 
 
-class Lessons(rst.Directive):
-    """The table of field lessons and their tests."""
+class _Generated(rst.Directive):
+    """What one of the programs in tools/ makes of the tests."""
+
+    tool = function = ''
 
     def run(self):
-        table = runpy.run_path(_LESSONS)['table']()
-        lines = statemachine.StringList(table.splitlines(), 'tools/lessons')
-        holder = nodes.Element()
-        self.state.nested_parse(lines, self.content_offset, holder)
+        made = runpy.run_path(os.path.join(_TOOLS, self.tool))
+        lines = statemachine.StringList(
+            made[self.function]().splitlines(), f'tools/{self.tool}')
+        holder = nodes.section()
+        holder.document = self.state.document
+        self.state.nested_parse(lines, self.content_offset, holder,
+                                match_titles=True)
         return holder.children
+
+
+class Lessons(_Generated):
+    """The table of field lessons and their tests."""
+
+    tool, function = 'lessons', 'table'
+
+
+class FeatureMatrix(_Generated):
+    """The tables of what works and what proves it."""
+
+    tool, function = 'feature-matrix', 'page'
 
 
 def setup(app):
     app.add_directive('lessons', Lessons)
+    app.add_directive('feature-matrix', FeatureMatrix)
