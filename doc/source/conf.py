@@ -34,6 +34,8 @@ class _Generated(rst.Directive):
     tool = function = ''
 
     def run(self):
+        # What it reads are the tests: no list of files could be complete.
+        self.state.document.settings.env.note_reread()
         made = runpy.run_path(os.path.join(_TOOLS, self.tool))
         lines = statemachine.StringList(
             made[self.function]().splitlines(), f'tools/{self.tool}')
