@@ -48,8 +48,34 @@ def commands(wine: wines.Wine) -> dict[str, list[list[str]]]:
 
 
 def run_part(name: str, lines: Sequence[Sequence[str]],
-             log_dir: pathlib.Path) -> tuple[int, int, int]:
-    """Run a part's commands together; passed, failed, skipped."""
+             log_dir: pathlib.Path, wine: wines.Wine
+             ) -> tuple[int, int, int]:
+    """Run a part's commands together; passed, failed, skipped.
+
+    A part of which a command ended badly without a result has met the end
+    of Wine's server, which happens; it is run once more, and that is said.
+    """
+    began = time.monotonic()
+    ended = run_together(name, lines, log_dir)
+    if any(code and not _TOTALS.search(plain(path)) for path, code in ended):
+        print(f'{name}: no result (did Wine end?); once more', flush=True)
+        wine.call('stop')
+        ended = run_together(name, lines, log_dir)
+    totals = [0, 0, 0]
+    for path, code in ended:
+        found = counts(plain(path), code)
+        totals = [one + other for one, other in zip(totals, found)]
+        if code or found[1]:
+            print(f'--- {path} (exit code {code}), its end:')
+            print('\n'.join(plain(path).splitlines()[-80:]))
+    print(f'{name}: {totals[0]} passed, {totals[1]} failed, {totals[2]} '
+          f'skipped in {time.monotonic() - began:.0f} s', flush=True)
+    return totals[0], totals[1], totals[2]
+
+
+def run_together(name: str, lines: Sequence[Sequence[str]],
+                 log_dir: pathlib.Path) -> list[tuple[pathlib.Path, int]]:
+    """Run commands at the same time; log and exit code of each."""
     began = time.monotonic()
     running = []
     for number, line in enumerate(lines):
@@ -58,22 +84,20 @@ def run_part(name: str, lines: Sequence[Sequence[str]],
             running.append((path, subprocess.Popen(
                 line, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT)))
-    totals = [0, 0, 0]
+    ended = []
     for path, process in running:
         try:
             code = process.wait(timeout=max(
                 1.0, _TIMEOUT_S + began - time.monotonic()))
         except subprocess.TimeoutExpired:
             code = end(process)
-        found = counts(path.read_text(errors='replace'), code)
-        totals = [one + other for one, other in zip(totals, found)]
-        if code or found[1]:
-            print(f'--- {path} (exit code {code}), its end:')
-            print('\n'.join(path.read_text(
-                errors='replace').splitlines()[-80:]))
-    print(f'{name}: {totals[0]} passed, {totals[1]} failed, {totals[2]} '
-          f'skipped in {time.monotonic() - began:.0f} s', flush=True)
-    return totals[0], totals[1], totals[2]
+        ended.append((path, code))
+    return ended
+
+
+def plain(path: pathlib.Path) -> str:
+    """A log, with this machine's ends of lines."""
+    return path.read_text(errors='replace').replace('\r', '')
 
 
 def end(process: subprocess.Popen[bytes]) -> int:
@@ -88,7 +112,7 @@ def end(process: subprocess.Popen[bytes]) -> int:
 
 def counts(text: str, code: int) -> tuple[int, int, int]:
     """What a log says, or one check that passed or failed."""
-    found = _TOTALS.findall(text.replace('\r', ''))
+    found = _TOTALS.findall(text)
     passed, failed, skipped = map(int, found[-1]) if found else (
         0 if code else 1, 0, 0)
     # A runner that ended badly without counting a failure has failed too.
@@ -110,7 +134,7 @@ def main() -> int:
     wine.become_plain()
     passed = failed = skipped = 0
     for name in args.parts or parts:
-        found = run_part(name, parts[name], args.log_dir)
+        found = run_part(name, parts[name], args.log_dir, wine)
         passed += found[0]
         failed += found[1]
         skipped += found[2]
