@@ -100,6 +100,8 @@ class PowerOps:
                 LOG.debug("The guest shut down.", instance=instance)
             self._console.stop(instance.name)
             self.turn_off(instance.name)
+            # An event may have opened it again in between.
+            self._console.stop(instance.name)
         except exception.InstanceNotFound:
             LOG.debug("There is no VM to stop.", instance=instance)
 

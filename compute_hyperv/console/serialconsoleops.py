@@ -112,7 +112,10 @@ class SerialConsoleOps:
                 return
             self._drop(vm_name)
             try:
-                if not self._win.vm.is_secure_vm(vm_name):
+                # Asked under the lock: a start that comes late, after the
+                # VM was turned off, must not hold the log file.
+                if (self._win.state(vm_name) is not oswin.VMState.OFF and
+                        not self._win.vm.is_secure_vm(vm_name)):
                     self._serve(vm_name)
             except Exception as exc:
                 # A VM runs well without its console, and events go on.

@@ -108,6 +108,16 @@ class OffTest(PowerCase):
         self.assertEqual(sim_vm.OFF, self.vm_.state)
         self.assertEqual([], self.clock.slept)
 
+    def test_console_that_starts_late_leaves_the_log_alone(self):
+        """L061: readers are stopped before power-off."""
+        self.power.start(self.instance)
+        self.power.power_off(self.instance, 0, 0)
+        with self.assertNoLogs('compute_hyperv.console', 'WARNING'):
+            self.ops.console.start(self.instance.name, self.instance.uuid)
+        path = self.paths.console_path(self.instance.name)
+        self.paths.rename(path, f'{path}.moved')
+        self.assertTrue(self.paths.exists(f'{path}.moved'))
+
     def test_the_log_is_free_afterwards(self):
         """L061: readers are stopped, the file can be moved."""
         self.power.start(self.instance)
