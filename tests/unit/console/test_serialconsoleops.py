@@ -116,7 +116,7 @@ class LifeTest(ConsoleCase):
 
     def test_vm_that_does_not_run_is_no_error(self):
         self.define((1, True, True))
-        with self.assertLogs('compute_hyperv.console', 'WARNING'):
+        with self.assertNoLogs('compute_hyperv.console', 'WARNING'):
             self.console.start(self.instance.name, self.instance.uuid)
         self.assertEqual([], self.handlers)
         self.assertRaises(exception.InstanceNotReady, self.console.console,
