@@ -161,11 +161,20 @@ class MigrationOps:
 
     def _with_files(self, instance: Any,
                     record: model.MoveRecord) -> model.MoveRecord:
-        """The record once nothing writes logs any more."""
+        """The record once nothing writes logs any more.
+
+        :raises DiskNotFound: a disk is not among the files: what is not
+            put aside would be deleted.
+        """
         home = self._paths.instance_dir(instance.name)
-        return dataclasses.replace(record, file_names=tuple(
-            name for name in self._paths.list_dir(home)
-            if not self._paths.is_dir(ntpath.join(home, name))))
+        names = tuple(name for name in self._paths.list_dir(home)
+                      if not self._paths.is_dir(ntpath.join(home, name)))
+        there = {name.lower() for name in names}
+        for disk in record.disks:
+            if disk.file_name.lower() not in there:
+                raise exception.DiskNotFound(
+                    location=ntpath.join(home, disk.file_name))
+        return dataclasses.replace(record, file_names=names)
 
     def _describe_disk(self, path: str, slot: model.Slot) -> model.MovedDisk:
         if not self._paths.exists(path):

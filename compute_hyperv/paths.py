@@ -213,10 +213,14 @@ class Paths:
         return self._files.is_dir(path)
 
     def list_dir(self, path: str) -> list[str]:
-        """Names in a directory; none if it does not exist."""
-        if not self._files.is_dir(path):
+        """Names in a directory; none if it does not exist.
+
+        :raises OSError: it cannot be read: that is not the same as empty.
+        """
+        try:
+            return list(self._files.list_dir(path))
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return list(self._files.list_dir(path))
 
     def make_dir(self, path: str) -> bool:
         """Make a directory and its parents; whether this call made it."""

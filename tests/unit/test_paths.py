@@ -165,6 +165,19 @@ class FilesTest(unittest.TestCase):
     def test_remove_of_nothing_is_fine(self):
         self.paths.remove(f'{self.directory}\\nothing')
 
+    def test_directory_that_cannot_be_read_is_not_empty(self):
+        """L086: what seems not to be there would be deleted."""
+        def unreadable(path):
+            raise PermissionError(path)
+
+        self.paths.make_dir(self.directory)
+        self.paths._files.list_dir = unreadable
+        self.paths._files.is_dir = lambda path: False
+        self.assertRaises(PermissionError, self.paths.list_dir,
+                          self.directory)
+        del self.paths._files.list_dir, self.paths._files.is_dir
+        self.assertEqual([], self.paths.list_dir(self.directory + '2'))
+
     def test_copy_appears_complete_or_not_at_all(self):
         source = self.write('a', b'content')
         self.paths.copy(source, f'{self.directory}\\b')
