@@ -8,6 +8,7 @@ import os
 import sys
 import typing
 
+from . import cli_guest
 from . import cli_san
 from . import remote
 
@@ -209,6 +210,7 @@ def parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_acting(commands)
     _add_faults(commands)
+    cli_guest.add(commands, _sub, _socket)
     cli_san.add(commands, _sub, _socket)
     return found
 

@@ -27,7 +27,7 @@ H = typing.TypeVar('H', bound=typing.Callable[..., typing.Any])
 #: Modules of this package whose import registers operations.
 HANDLERS = ('wmi.ops', 'file_ops', 'copy_ops', 'acls', 'disk_ops', 'pipe_ops',
             'iscsi_ops', 'fc_ops', 'net_ops', 'rbdclient',
-            'san_admin')
+            'san_admin', 'guest_admin')
 
 
 class Port(typing.Protocol):

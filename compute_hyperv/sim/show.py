@@ -125,6 +125,12 @@ COLUMNS: typing.Dict[str, typing.List[Column]] = {
         ('on disk', lambda r: size(r.get('file_size_bytes')), 'right'),
         ('parent', lambda r: str(
             r.get('parent') or r.get('problem') or ''), 'left')],
+    'guest disks': [
+        ('address', _plain('address'), 'left'),
+        ('bus', _plain('bus'), 'left'),
+        ('size', lambda r: size(r['size_bytes']), 'right'),
+        ('what', lambda r: (f'volume {r["tag"]}' if r['physical']
+                            else r['path']), 'left')],
     'switches': [
         ('host', _plain('host'), 'left'),
         ('switch', _plain('name'), 'left'),

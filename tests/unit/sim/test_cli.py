@@ -165,7 +165,8 @@ class HelpTest(unittest.TestCase):
     @ddt.data([], ['serve'], ['exec'], ['stop'], ['show'], ['trace'],
               ['check'], ['vm'], ['host'], ['network'], ['fault'],
               ['fault', 'add'], ['fault', 'list'], ['fault', 'clear'],
-              ['fault', 'latency'])
+              ['fault', 'latency'], ['guest'], ['guest', 'disks'],
+              ['guest', 'read'], ['guest', 'write'], ['san'])
     def test_every_command_explains_itself(self, command):
         out = io.StringIO()
         with contextlib.redirect_stdout(out), self.assertRaises(
