@@ -44,8 +44,8 @@ FABRIC.yaml:
       volumes: {C: 200}    # GiB
       switches: [external]
       features: []         # clustering, dns, shielding, iscsi-target
-      extra: {live_migration: true}
-      extra: {mpio: true}  # further facts, see the documentation
+      extra: {live_migration: true, mpio: true}
+      quirks: {migration_mib_per_s: 110}    # see "Field knowledge"
   shares:                  # optional: a file server's, in GiB
     '\\\\SRV\\vms': 100
 """

@@ -74,6 +74,7 @@ class HostSpec:
         'shielding' (tools for shielded machines), 'iscsi-target'.
         Without it the namespace or classes do not exist.
     :ivar extra: further facts for providers, by name.
+    :ivar quirks: fields of FieldKnowledge that differ from the default.
     """
 
     name: str
@@ -86,6 +87,8 @@ class HostSpec:
     switches: typing.Tuple[SwitchSpec, ...] = (SwitchSpec('external'),)
     features: typing.Tuple[str, ...] = ()
     extra: typing.Mapping[str, typing.Any] = dataclasses.field(
+        default_factory=dict)
+    quirks: typing.Mapping[str, typing.Any] = dataclasses.field(
         default_factory=dict)
 
     @classmethod
@@ -145,7 +148,10 @@ class Host:
         except KeyError:
             raise ValueError(f'host {spec.name}: there is no Windows '
                              f'Server {spec.windows} here') from None
-        self.quirks = profiles.FieldKnowledge()
+        try:
+            self.quirks = profiles.FieldKnowledge(**spec.quirks)
+        except TypeError as exc:
+            raise ValueError(f'host {spec.name}, quirks: {exc}') from None
         self.powered = True
         self._watch_ids = itertools.count(1)
         self._watches: typing.Dict[int, Watch] = {}

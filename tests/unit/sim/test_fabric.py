@@ -58,6 +58,13 @@ class DescriptionTest(simcase.SimTestCase):
         self.assertRaises(ValueError, self.load, text)
 
     @ddt.data('1999', '2022R2')
+    def test_field_knowledge_can_be_described(self):
+        text = 'hosts: [{name: HV1, quirks: {migration_mib_per_s: 110}}]'
+        host, = self.load(text).hosts.values()
+        self.assertEqual(110, host.quirks.migration_mib_per_s)
+        with self.assertRaisesRegex(ValueError, 'HV1, quirks.*no_such'):
+            self.load(text.replace('migration_mib_per_s', 'no_such'))
+
     def test_unknown_windows_is_refused(self, windows):
         with self.assertRaises((KeyError, ValueError)):
             sim_fabric.Fabric(self.fabric.root_dir, [
