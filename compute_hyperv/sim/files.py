@@ -38,20 +38,29 @@ def os_errors(path: Optional[str] = None,
 
 
 class _RawFile(io.FileIO):
-    """A file of the host; closing it gives the host's handle back."""
+    """A file of the host; closing it gives the host's handle back.
+
+    What a process still had in its buffers when it was killed is lost.
+    """
 
     def __init__(self, local: str, mode: str, path: str, port: Any,
                  handle: int) -> None:
+        self._port = port
         self._handle: Optional[Tuple[Any, int]] = (port, handle)
         super().__init__(local, mode)
         self.name = path
+
+    def write(self, data: Any) -> int:
+        if not self._port.alive:
+            return len(data)
+        return super().write(data)
 
     def close(self) -> None:
         held, self._handle = self._handle, None
         try:
             super().close()
         finally:
-            if held is not None:
+            if held is not None and self._port.alive:
                 held[0].call('file.close', handle=held[1])
 
 

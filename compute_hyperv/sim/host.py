@@ -248,6 +248,17 @@ class Host:
             errors.fail(errors.RPC_S_SERVER_UNAVAILABLE,
                         f'{self.name} is powered off')
 
+    def client_gone(self, client: str, watches: typing.Iterable[int]
+                    ) -> None:
+        """A process ended: the system closes what it had open.
+
+        :param watches: its subscriptions.
+        """
+        for number in watches:
+            self.drop_watch(number)
+        for part in (self.storage, self.vdisks, self.pipes, self.hbas):
+            part.client_gone(client)
+
     # -- subscriptions -----------------------------------------------------
 
     def keep_watch(self, one: Watch) -> int:

@@ -76,6 +76,7 @@ class _NoHost:
     client = ''
     slow = False
     hurried = False
+    alive = True
 
     def call(self, op: str, **args: typing.Any) -> typing.NoReturn:
         raise LookupError('the published os_win belongs to no host; '

@@ -55,6 +55,10 @@ class Port(typing.Protocol):
     def hurried(self) -> bool:
         """Whether sleeps inside os-win shall be short."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process that uses it is."""
+
     def call(self, op: str, **args: typing.Any) -> typing.Any:
         """Have the host do *op*."""
 
@@ -130,6 +134,8 @@ def is_blocking(name: str) -> bool:
 
 class LocalPort:
     """The port of a host in this process."""
+
+    alive = True
 
     def __init__(self, host: 'host_module.Host') -> None:
         self.host = host

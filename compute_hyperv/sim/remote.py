@@ -113,6 +113,7 @@ class RemotePort:
     """
 
     slow = True
+    alive = True
 
     def __init__(self, socket_path: str, name: str,
                  role: str = 'admin') -> None:

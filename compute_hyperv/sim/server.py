@@ -232,11 +232,7 @@ class Server:
         """A process ended: the system closes what it had open."""
         with self._lock:
             self._clients.pop(client.name, None)
-        host = client.host
-        for number in client.watches:
-            host.drop_watch(number)
-        for part in (host.storage, host.vdisks, host.pipes, host.hbas):
-            part.client_gone(client.name)
+        client.host.client_gone(client.name, client.watches)
 
     def clients(self) -> typing.List[Client]:
         """The processes that use the fabric now."""
