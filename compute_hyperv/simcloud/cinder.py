@@ -183,16 +183,23 @@ class SparseFileDriver(driver.VolumeDriver):
         return {'driver_volume_type': 'iscsi', 'data': data}
 
     def terminate_connection(self, volume: Any, connector: Any,
-                             **kwargs: Any) -> None:
+                             **kwargs: Any) -> bool:
         """Let a host in no more; without a connector, nobody.
 
+        :returns: whether others use the target: then Cinder must not
+            remove it, as it would at the end of a live migration.
         :raises VolumeBackendAPIException: the array does not answer.
         """
         if connector is None:
             self._withdraw(volume)
-            return
+            return False
+        initiator = connector['initiator']
+        same = [one for one in volume.volume_attachment if
+                (one.connector or {}).get('initiator') == initiator]
+        if len(same) > 1:       # another server on the same host
+            return True
         try:
-            self._san.revoke(volume.id, connector['initiator'])
+            return self._san.revoke(volume.id, initiator)
         except (OSError, LookupError, ValueError) as exc:
             raise exception.VolumeBackendAPIException(data=str(exc)) from exc
 

@@ -44,10 +44,17 @@ class FabricSan:
                 'volume_id': volume_id, 'auth_method': 'CHAP',
                 'auth_username': user, 'auth_password': secret}
 
-    def revoke(self, volume_id: str, initiator: str) -> None:
-        """Let an initiator in no more."""
-        if self._has('targets', 'iqn', _IQN + volume_id):
-            self._ask('revoke', iqn=_IQN + volume_id, initiator=initiator)
+    def revoke(self, volume_id: str, initiator: str) -> bool:
+        """Let an initiator in no more.
+
+        :returns: whether others are still let in.
+        """
+        iqn = _IQN + volume_id
+        for target in self._ask('targets'):
+            if target['iqn'] == iqn:
+                self._ask('revoke', iqn=iqn, initiator=initiator)
+                return bool(set(target['initiators']) - {initiator})
+        return False
 
     def withdraw(self, volume_id: str) -> None:
         """Offer a volume no more; one that is not offered is fine."""

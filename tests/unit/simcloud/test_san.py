@@ -48,9 +48,10 @@ class FabricSanTest(unittest.TestCase):
         self.offer()
         self.offer()
         self.offer('iqn.1991-05.com.microsoft:hv2')
-        self.san.revoke('vol', INITIATOR)
-        self.assertEqual({'iqn.1991-05.com.microsoft:hv2'},
-                         self.fabric.san.target(IQN).initiators)
+        self.assertTrue(self.san.revoke('vol', INITIATOR))
+        other = 'iqn.1991-05.com.microsoft:hv2'
+        self.assertEqual({other}, self.fabric.san.target(IQN).initiators)
+        self.assertFalse(self.san.revoke('vol', other))
 
     def test_nothing_is_left_but_the_file(self):
         self.offer()
