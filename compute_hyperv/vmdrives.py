@@ -53,6 +53,19 @@ class VmDrives:
         return next((drive for drive in self.all_of(vm_name)
                      if drive.tag == volume_id), None)
 
+    def users_of(self, volume_id: str) -> list[str]:
+        """Names of the (realized) VMs that a volume is passed through to."""
+        vm = self._win.vm
+        drives = vm._compat_conn.Msvm_ResourceAllocationSettingData(
+            ['InstanceID'], ElementName=volume_id,
+            ResourceSubType=vm._PHYS_DISK_RES_SUB_TYPE)
+        owners = {drive.InstanceID.split('\\')[0] for drive in drives}
+        return sorted(
+            settings.ElementName for owner in owners
+            for settings in vm._conn.Msvm_VirtualSystemSettingData(
+                ['ElementName'], InstanceID=owner,
+                VirtualSystemType=vm._VIRTUAL_SYSTEM_TYPE_REALIZED))
+
     def _resources(self, vm_name: str) -> list[Any]:
         try:
             settings = self._win.vm._lookup_vm_check(vm_name)

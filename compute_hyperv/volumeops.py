@@ -228,6 +228,7 @@ class VolumeOps:
 
     def _attach(self, vm_name: str, spec: model.VolumeSpec) -> str:
         try:
+            self._refuse_second_user(vm_name, spec)
             return operation.retry(
                 self._try_attach, vm_name, spec,
                 on=(Exception,), only_if=errors.is_foreign_or_ours,
@@ -239,6 +240,21 @@ class VolumeOps:
             raise exception.VolumeAttachFailed(
                 volume_id=spec.volume_id,
                 reason=errors.text_of(exc)) from exc
+
+    def _refuse_second_user(self, vm_name: str,
+                            spec: model.VolumeSpec) -> None:
+        others = set(self._users(spec.connection)) - {vm_name}
+        if others:
+            raise errors.NotSupportedByHost(
+                reason=f"{', '.join(sorted(others))} has this volume, and "
+                       f'Hyper-V passes a disk through to one VM of a host; '
+                       f'attach it to an instance on another host')
+
+    def _users(self, connection: Mapping[str, Any]) -> list[str]:
+        """VMs of this host with a volume that several instances may have."""
+        if not self._connector(connection).caps.multiattach:
+            return []
+        return self._drives.users_of(_volume_id(connection))
 
     def _try_attach(self, vm_name: str, spec: model.VolumeSpec) -> str:
         connector = self._connector(spec.connection)
@@ -305,6 +321,11 @@ class VolumeOps:
         return self._connector(connection).connect(connection['data'])
 
     def _release(self, connection: Mapping[str, Any]) -> None:
+        """Let go of a volume that no VM of this host has any more."""
+        if users := self._users(connection):
+            LOG.warning("Volume %s stays connected to this host for %s.",
+                        _volume_id(connection), ', '.join(users))
+            return
         operation.retry(
             self._connector(connection).disconnect, connection['data'],
             on=(Exception,), only_if=errors.is_foreign_or_ours,

@@ -348,3 +348,21 @@ class SharedVolumeTest(volumecase.VolumeTestCase):
         self.assertEqual(b'from one', two.read(0, 8))
         for server in servers:
             self.detach(server, volume)
+
+
+class SharedVolumeOfOneHostTest(volumecase.VolumeTestCase):
+
+    def test_second_server_is_refused_and_the_first_keeps_it(self):
+        """Hyper-V passes a disk through to one VM of a host."""
+        volume = self.cinder.add_volume(shown={'multiattach': True})
+        first, second = self.boot(), self.boot()
+        self.attach(first, volume)
+        self._stop_server(first)        # nothing holds the disk
+        self.fail_to_attach(second, volume)
+        self.assertEqual(1, len(self.host.initiator.sessions))
+        self._delete_server(second)
+        self._start_server(first)
+        self.assert_same_bytes(first, volume, b'of the first')
+        self.detach(first, volume)
+        self._delete_server(first)
+        self.fabric.assert_clean()
