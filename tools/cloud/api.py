@@ -20,8 +20,8 @@ from cloud import layout as layouts
 _PATHS = {'keystone': '/v3', 'placement': '', 'glance': '/v2',
           'neutron': '/v2.0', 'nova': '/v2.1', 'cinder': '/v3'}
 _TIMEOUT_S = 60
-# Loopback only: a proxy of the person's environment must not see it.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+#: Loopback only: a proxy of the person's environment must not see it.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ApiError(errors.DemoError):
@@ -108,7 +108,7 @@ class Api:
                 'X-Auth-Token': self._token, **(headers or {})})
         what = f'{service}: {method} {path}'
         try:
-            with _OPENER.open(request, timeout=_TIMEOUT_S) as answer:
+            with OPENER.open(request, timeout=_TIMEOUT_S) as answer:
                 text = answer.read()
                 return json.loads(text) if text else None, answer.headers
         except urllib.error.HTTPError as exc:
@@ -121,7 +121,7 @@ class Api:
 def answers(url: str) -> bool:
     """Whether a service answers HTTP requests without an error of its own."""
     try:
-        with _OPENER.open(url, timeout=5):
+        with OPENER.open(url, timeout=5):
             return True
     except urllib.error.HTTPError as exc:
         return exc.code < 500

@@ -18,19 +18,23 @@ from cloud import layout as layouts
 from cloud import packages
 from cloud import progress
 from cloud import status
+from cloud import tour as tours
 
 _FIRST_SERVER = 'demo1'
 
 _DESCRIPTION = '''
 OpenStack with two simulated Hyper-V nodes, on this machine only.
 
-  up       install what is missing, start everything, boot a server (default)
+  up       (the default) install what is missing, start everything; boot a
+           server, attach a volume, move the server to the other node
   status   what runs, where, and the servers
   boot     boot one more server: tools/demo boot NAME [--host HV2]
+  migrate  move a running server: tools/demo migrate NAME [--host HV2]
   down     stop everything; "up" goes on from there
   clean    stop everything and remove it
-  check    in a cloud of its own: up, boot, console, stop, start, reboot,
-           delete, down; says for each whether it works
+  check    in a cloud of its own, removed afterwards: boot, consoles, stop,
+           start, reboot, volumes, live and cold migration, the examples of
+           the documentation, delete; says for each whether it works
 '''
 
 
@@ -70,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('command', nargs='?', default='up',
                         choices=list(_COMMANDS))
-    parser.add_argument('name', nargs='?', help='for boot: the new server')
+    parser.add_argument('name', nargs='?',
+                        help='for boot, migrate: the server')
     parser.add_argument(
         '--dir', type=pathlib.Path, default=layouts.CHECKOUT_DIR / '.demo',
         metavar='FOLDER', help='where everything is kept '
@@ -80,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         f'{layouts.PORT_SPAN} ports used on 127.0.0.1 (default: a free '
         'range is looked for)')
     parser.add_argument('--host', choices=layouts.NODES,
-                        help='for boot: the node (default: the scheduler\'s '
-                        'choice)')
+                        help='for boot, migrate: the node (default: the '
+                        'scheduler\'s choice, the other one)')
     parser.add_argument('--keep-packages', action='store_true',
                         help='for clean: leave the Python packages')
     return parser
@@ -97,6 +102,11 @@ def _up(args: argparse.Namespace, show: progress.Progress) -> int:
         client = clients.Client(cloud.layout, settings, show)
         show.title('First server')
         _boot(cloud, client, show, _FIRST_SERVER, None)
+        tour = tours.Tour(cloud, client, show, _FIRST_SERVER)
+        show.title('Volume')
+        tour.volume()
+        show.title('Live migration')
+        tour.migrate()
     spent = time.monotonic() - show.started
     show.title(f'Ready after {spent:.0f} s')
     status.how_to_go_on(cloud, show)
@@ -107,13 +117,32 @@ def _boot_command(args: argparse.Namespace, show: progress.Progress) -> int:
     if not args.name:
         raise errors.DemoError('Which name shall the new server have?')
     cloud = _cloud(args, show)
+    _boot(cloud, _client(cloud, show), show, args.name, args.host)
+    return 0
+
+
+def _migrate(args: argparse.Namespace, show: progress.Progress) -> int:
+    cloud = _cloud(args, show)
+    client = _client(cloud, show)
+    name = args.name or _FIRST_SERVER
+    server = client.server(name)
+    if server is None:
+        raise errors.DemoError(f'There is no server {name}.')
+    if server['status'] != 'ACTIVE':
+        raise errors.DemoError(f'{name} is {server["status"]}, not ACTIVE.')
+    if args.host == server[clients.HOST_KEY]:
+        raise errors.DemoError(f'{name} is on {args.host} already.')
+    tours.Tour(cloud, client, show, name).migrate(args.host)
+    return 0
+
+
+def _client(cloud: clouds.Cloud, show: progress.Progress) -> clients.Client:
+    """The client of a cloud that runs."""
     settings = cloud.settings()
     if not cloud.is_up():
         raise errors.DemoError('The cloud does not run: "tools/demo up" '
                                'first.')
-    client = clients.Client(cloud.layout, settings, show)
-    _boot(cloud, client, show, args.name, args.host)
-    return 0
+    return clients.Client(cloud.layout, settings, show)
 
 
 def _boot(cloud: clouds.Cloud, client: clients.Client,
@@ -126,6 +155,10 @@ def _boot(cloud: clouds.Cloud, client: clients.Client,
     elif known['status'] == 'SHUTOFF':
         with show.step(f'openstack server start {name}'):
             client.run('server', 'start', name)
+    elif known['status'] != 'ACTIVE':
+        raise errors.DemoError(
+            f'{name} is {known["status"]}: bring it back, or delete it '
+            f'("openstack server delete {name}").')
     with show.step(f'{name} becomes ACTIVE') as step:
         client.wait_for(name, 'ACTIVE')
         server = client.server(name)
@@ -184,4 +217,5 @@ def _explain(exc: errors.DemoError) -> None:
 
 
 _COMMANDS = {'up': _up, 'status': _status, 'boot': _boot_command,
-             'down': _down, 'clean': _clean, 'check': _check}
+             'migrate': _migrate, 'down': _down, 'clean': _clean,
+             'check': _check}

@@ -3,21 +3,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+import hmac
+import json
+import shlex
 import shutil
 import time
 from typing import Any
+import urllib.request
 
 from cloud import api as apis
 from cloud import configs
 from cloud import content
 from cloud import errors
 from cloud import layout as layouts
+from cloud import openstack
 from cloud import processes
 from cloud import progress
 from cloud import websocket
 
 SERVER_TIMEOUT_S = 120
 CONSOLE_TIMEOUT_S = 60
+#: the node of a server, in Nova's API
+HOST_KEY = 'OS-EXT-SRV-ATTR:host'
+#: the VM's name on its host
+VM_KEY = 'OS-EXT-SRV-ATTR:instance_name'
+METADATA_PATH = '/openstack/latest/meta_data.json'
 _POLL_S = 0.3
 
 
@@ -27,28 +38,21 @@ class Client:
     def __init__(self, layout: layouts.Layout, settings: layouts.Settings,
                  show: progress.Progress) -> None:
         self._layout = layout
-        self._env = {
-            'OS_AUTH_URL': settings.url('keystone', '/v3'),
-            'OS_USERNAME': 'admin', 'OS_PROJECT_NAME': 'admin',
-            'OS_PASSWORD': settings.admin_password,
-            'OS_USER_DOMAIN_ID': 'default',
-            'OS_PROJECT_DOMAIN_ID': 'default',
-            'OS_IDENTITY_API_VERSION': '3',
-            'OS_REGION_NAME': configs.REGION,
-            'CLIFF_MAX_TERM_WIDTH': str(_table_width())}
+        self._settings = settings
         self._show = show
+        self.openstack = openstack.Openstack(layout, {
+            **configs.client_environment(settings),
+            'CLIFF_MAX_TERM_WIDTH': str(_table_width())})
         self.api = apis.Api(settings)
 
     def run(self, *words: str) -> str:
         """The output of an openstack command."""
-        return processes.output(
-            self._layout, [self._layout.program('openstack'), *words],
-            'openstack', SERVER_TIMEOUT_S, self._env)
+        return self.openstack.run(words, SERVER_TIMEOUT_S)
 
     def show(self, *words: str) -> str:
         """Run a command and let the person see it with its output."""
         self._show.say()
-        self._show.say(self._show.paint(f'$ openstack {" ".join(words)}',
+        self._show.say(self._show.paint(f'$ openstack {shlex.join(words)}',
                                         'title'))
         output = self.run(*words)
         self._show.say(output.rstrip())
@@ -58,8 +62,7 @@ class Client:
                flavor: str = content.FLAVOR, image: str = content.IMAGE,
                network: str = content.NETWORK) -> None:
         """Ask for a server; on a certain node if told."""
-        where = ['--os-compute-api-version', '2.74', '--host', node
-                 ] if node else []
+        where = ['--host', node] if node else []
         self.run('server', 'create', '--image', image, '--flavor', flavor,
                  '--network', network, *where, name)
 
@@ -133,13 +136,71 @@ class Client:
             'nova', f'/servers/{server["id"]}/action', action)
         return answer
 
+    def wait_for_migration(self, name: str, target: str,
+                           tell: Callable[[], None]) -> None:
+        """Wait until a server runs on another node.
+
+        :param tell: called again and again meanwhile.
+        :raises DemoError: it stays where it is.
+        """
+        def there() -> bool:
+            tell()
+            server = self.server(name)
+            if server is None:
+                raise errors.DemoError(f'Server {name} is gone.')
+            if server['OS-EXT-STS:task_state']:
+                return False
+            if server[HOST_KEY] == target:
+                return bool(server['status'] == 'ACTIVE')
+            raise errors.DemoError(
+                f'{name} did not move to {target}: the migration is '
+                f'{self._last_migration(server["id"])}.',
+                self._log_path(server))
+
+        processes.until(there, SERVER_TIMEOUT_S, f'{name} is on {target}',
+                        _POLL_S)
+
+    def _last_migration(self, server_id: str) -> str:
+        found = self.api.get(
+            'nova', f'/os-migrations?instance_uuid={server_id}')
+        newest = max(found['migrations'], key=lambda one: int(one['id']),
+                     default={})
+        return str(newest.get('status', 'not recorded'))
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """What the metadata service tells the guest of a server."""
+        request = urllib.request.Request(
+            self._settings.url('metadata', METADATA_PATH),
+            headers=self.metadata_headers(name))
+        try:
+            with apis.OPENER.open(request, timeout=CONSOLE_TIMEOUT_S) as it:
+                return dict(json.load(it))
+        except (OSError, ValueError) as exc:
+            raise errors.DemoError(
+                f'The metadata service: {exc}',
+                self._layout.log_dir / 'nova-api.log') from exc
+
+    def metadata_headers(self, name: str) -> dict[str, str]:
+        """What Neutron's proxy adds to a guest's request."""
+        server = self.server(name)
+        if server is None:
+            raise errors.DemoError(f'Server {name} is gone.')
+        secret = self._settings.service_password.encode()
+        return {'X-Instance-ID': server['id'],
+                'X-Tenant-ID': server['tenant_id'],
+                'X-Instance-ID-Signature': hmac.new(
+                    secret, server['id'].encode(), 'sha256').hexdigest()}
+
+    def volume(self, name: str) -> dict[str, Any] | None:
+        """A volume as Cinder's API shows it, ``None`` without one."""
+        project_id = self.api.login()[1]
+        return self.api.find('cinder', f'/{project_id}/volumes/detail',
+                             'volumes', name=name)
+
     def wait_for_volume(self, name: str, status: str | None) -> None:
         """Wait until a volume has a status; ``None``: it is gone."""
-        project_id = self.api.login()[1]
-
         def there() -> bool:
-            volume = self.api.find('cinder', f'/{project_id}/volumes/detail',
-                                   'volumes', name=name)
+            volume = self.volume(name)
             now = volume['status'] if volume else None
             if now and now.startswith('error'):
                 raise errors.DemoError(

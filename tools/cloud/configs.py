@@ -164,7 +164,10 @@ class Configs:
             'wsgi': {'api_paste_config': self._paste('nova/api-paste.ini')},
             'service_user': self._service_user('nova'),
             'placement': self._login('placement'),
-            'neutron': self._login('neutron'),
+            'neutron': {
+                **self._login('neutron'), 'service_metadata_proxy': 'true',
+                'metadata_proxy_shared_secret':
+                    self._settings.service_password},
             # Nova's default looks for the type volumev3.
             'cinder': {**self._login('cinder'),
                        'catalog_info': 'block-storage::publicURL'},
@@ -201,20 +204,14 @@ class Configs:
         }
 
     def _write_openrc(self) -> None:
-        lines = {
-            'OS_AUTH_URL': self._settings.url('keystone', '/v3'),
-            'OS_USERNAME': 'admin', 'OS_PROJECT_NAME': 'admin',
-            'OS_PASSWORD': self._settings.admin_password,
-            'OS_USER_DOMAIN_ID': 'default',
-            'OS_PROJECT_DOMAIN_ID': 'default',
-            'OS_IDENTITY_API_VERSION': '3', 'OS_REGION_NAME': REGION}
+        lines = client_environment(self._settings)
         path = self._layout.openrc_path
         path.touch(0o600)
         path.write_text(
             '# source this file, then use the openstack command\n' +
             ''.join(f'export {key}={value}\n'
                     for key, value in lines.items()) +
-            f'export HYPERV_SIM_SOCKET={self._layout.fabric_dir}/socket\n'
+            f'export HYPERV_SIM_SOCKET="{self._layout.fabric_dir}/socket"\n'
             f'export PATH="{self._layout.venv_dir}/bin:$PATH"\n')
 
     def _database(self, name: str) -> Mapping[str, object]:
@@ -259,6 +256,19 @@ class Configs:
         folder = self._layout.data_dir / service
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def client_environment(settings: layouts.Settings) -> dict[str, str]:
+    """What the openstack client needs to be the user admin."""
+    return {
+        'OS_AUTH_URL': settings.url('keystone', '/v3'),
+        'OS_USERNAME': 'admin', 'OS_PROJECT_NAME': 'admin',
+        'OS_PASSWORD': settings.admin_password,
+        'OS_USER_DOMAIN_ID': 'default', 'OS_PROJECT_DOMAIN_ID': 'default',
+        'OS_IDENTITY_API_VERSION': '3', 'OS_REGION_NAME': REGION,
+        # With its defaults the client does not offer half of it, such as
+        # the host of a live migration, or a larger volume that is in use.
+        'OS_COMPUTE_API_VERSION': '2.96', 'OS_VOLUME_API_VERSION': '3.70'}
 
 
 def write(path: pathlib.Path, sections: Sections) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serve a WSGI module with cheroot: ``launcher.py MODULE PORT [ARG...]``.
+"""Serve WSGI modules: ``launcher.py MODULE=PORT[,MODULE=PORT] [ARG...]``.
 
 Runs in the cloud's venv. The services' WSGI modules build ``application``
-when they are imported, and read their options from ``sys.argv``.
+when they are imported, and read their options from ``sys.argv``. Two in one
+process must be of the same service.
 """
 
 from __future__ import annotations
@@ -51,18 +52,23 @@ def adapt(application: Any) -> Any:
 
 def main(argv: list[str]) -> None:
     """Serve until SIGTERM."""
-    module, port = argv[1], int(argv[2])
-    sys.argv = [module, *argv[3:]]
-    application = importlib.import_module(module).application
-    server = wsgi.Server(('127.0.0.1', port), adapt(application),
-                         numthreads=_THREADS, request_queue_size=64)
+    servers = []
+    for pair in argv[1].split(','):
+        module, _, port = pair.partition('=')
+        sys.argv = [module, *argv[2:]]
+        application = importlib.import_module(module).application
+        servers.append(wsgi.Server(
+            ('127.0.0.1', int(port)), adapt(application),
+            numthreads=_THREADS, request_queue_size=64))
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    server.prepare()
-    threading.Thread(target=server.serve, daemon=True).start()
+    for server in servers:
+        server.prepare()
+        threading.Thread(target=server.serve, daemon=True).start()
     ended.wait()
-    server.stop()
+    for server in servers:
+        server.stop()
 
 
 if __name__ == '__main__':

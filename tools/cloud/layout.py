@@ -17,7 +17,7 @@ CHECKOUT_DIR = pathlib.Path(__file__).resolve().parents[2]
 #: offset of every service from the cloud's first port
 PORTS = {'keystone': 0, 'placement': 1, 'glance': 2, 'neutron': 3, 'nova': 4,
          'cinder': 5, 'mariadb': 6, 'rabbitmq': 7, 'rabbitmq-dist': 8,
-         'epmd': 9, 'serialproxy': 10}
+         'epmd': 9, 'serialproxy': 10, 'metadata': 11}
 #: the simulated consoles of one node, from this offset on, per node
 CONSOLE_PORTS = 20
 CONSOLE_PORTS_PER_NODE = 20

@@ -180,7 +180,7 @@ def run(layout: layouts.Layout, command: Sequence[str], log_name: str,
 
     :raises DemoError: it failed or took longer than *timeout_s* seconds.
     """
-    with _log_of(layout, log_name, command) as log:
+    with open_log(layout, log_name, command) as log:
         _finish(layout, command, log, log, timeout_s, env)
 
 
@@ -191,7 +191,7 @@ def output(layout: layouts.Layout, command: Sequence[str], log_name: str,
     :returns: its standard output.
     :raises DemoError: it failed or took longer than *timeout_s* seconds.
     """
-    with _log_of(layout, log_name, command) as log, \
+    with open_log(layout, log_name, command) as log, \
             tempfile.TemporaryFile() as answer:
         try:
             _finish(layout, command, answer, log, timeout_s, env)
@@ -202,8 +202,9 @@ def output(layout: layouts.Layout, command: Sequence[str], log_name: str,
     return text.decode('utf-8', 'replace')
 
 
-def _log_of(layout: layouts.Layout, name: str,
-            command: Sequence[str]) -> IO[bytes]:
+def open_log(layout: layouts.Layout, name: str,
+             command: Sequence[str]) -> IO[bytes]:
+    """A log to which a command is added, with a line that names it."""
     log = open(layout.log_dir / f'{name}.log', 'ab')
     log.write(f'$ {" ".join(command)}\n'.encode())
     log.flush()

@@ -24,11 +24,12 @@ class Step:
 
     :ivar note: becomes the right-hand part of its line.
     :ivar hidden: print no line, unless it fails.
+    :ivar detail: how far it is, for the live line.
     """
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self.note = ''
+        self.note = self.detail = ''
         self.hidden = False
         self.started = time.monotonic()
 
@@ -98,7 +99,7 @@ class Progress:
         spent = '' if seconds is None else f'{seconds:6.1f} s'
         mark = self.paint(f'{verdict:>4}', verdict)
         remark = self.paint(note, 'dim')
-        self.say(f'{mark} {spent:>8}  {title:<34}{remark}'.rstrip())
+        self.say(f'{mark} {spent:>8}  {title:<33} {remark}'.rstrip())
 
     def _tick(self) -> None:
         while not self._stop.wait(0.5):
@@ -108,8 +109,8 @@ class Progress:
 
     def _draw(self) -> None:
         width = shutil.get_terminal_size().columns
-        now = ', '.join(f'{step.title} {step.seconds:.0f} s'
-                        for step in self._running)
+        now = ', '.join(f'{step.title} {step.detail} {step.seconds:.0f} s'
+                        .replace('  ', ' ') for step in self._running)
         self._out.write(f'\r\033[K ... {now}'[:width + 3])
         self._out.flush()
 

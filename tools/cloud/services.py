@@ -13,11 +13,14 @@ from cloud import processes
 
 _API_TIMEOUT_S = 90
 _AGENT_TIMEOUT_S = 90
-#: service -> WSGI module
-_MODULES = {'keystone': 'keystone.wsgi.api',
-            'placement': 'placement.wsgi.api',
-            'glance': 'glance.wsgi.api', 'neutron': 'neutron.wsgi.api',
-            'nova': 'nova.wsgi.osapi_compute', 'cinder': 'cinder.wsgi.api'}
+#: service -> WSGI modules by the name of their port
+_MODULES = {'keystone': {'keystone': 'keystone.wsgi.api'},
+            'placement': {'placement': 'placement.wsgi.api'},
+            'glance': {'glance': 'glance.wsgi.api'},
+            'neutron': {'neutron': 'neutron.wsgi.api'},
+            'nova': {'nova': 'nova.wsgi.osapi_compute',
+                     'metadata': 'nova.wsgi.metadata'},
+            'cinder': {'cinder': 'cinder.wsgi.api'}}
 
 
 class Services:
@@ -36,8 +39,10 @@ class Services:
         :returns: its URL, for the person.
         """
         name = f'{service}-api'
-        port = self._settings.port(service)
-        backing.refuse_taken_port(self._procs, name, port)
+        ports = {module: self._settings.port(port)
+                 for port, module in _MODULES[service].items()}
+        for port in ports.values():
+            backing.refuse_taken_port(self._procs, name, port)
         launcher = os.path.join(os.path.dirname(__file__), 'launcher.py')
         more = []
         if service == 'cinder':
@@ -45,7 +50,8 @@ class Services:
         self._procs.start(name, [
             # -P: our modules' names must not shadow anybody's.
             self._layout.program('python'), '-P', launcher,
-            _MODULES[service], str(port), *more],
+            ','.join(f'{module}={port}' for module, port in ports.items()),
+            *more],
             self._api_environment(service))
         url = self._settings.url(service)
         self._procs.wait(name, lambda: apis.answers(url), _API_TIMEOUT_S,

@@ -6,13 +6,21 @@ from __future__ import annotations
 import json
 import pathlib
 import socket
+from typing import Any
+
+from compute_hyperv.sim import remote
 
 from cloud import configs
+from cloud import errors
 from cloud import layout as layouts
 from cloud import processes
 
 HOST = {'windows': '2022', 'cpus': 8, 'memory_mib': 16384,
-        'volumes': {'C': 200}, 'switches': [configs.SWITCH]}
+        'volumes': {'C': 200}, 'switches': [configs.SWITCH],
+        # On a real host: Enable-VMMigration.
+        'extra': {'live_migration': True},
+        # Migrations take as long as on a gigabit network.
+        'quirks': {'migration_mib_per_s': 110}}
 
 
 class Simulator:
@@ -62,6 +70,16 @@ class Simulator:
             self._layout, [self._layout.program('hyperv-sim'), *words,
                            '--socket', str(self.socket_path)],
             f'hyperv-sim-{words[0]}', 60)
+
+    def call(self, act: str, **args: Any) -> Any:
+        """What ``hyperv-sim`` would ask of the server, as data.
+
+        :raises DemoError: it was refused.
+        """
+        try:
+            return remote.admin(str(self.socket_path), f'admin.{act}', **args)
+        except (LookupError, ValueError, OSError) as exc:
+            raise errors.DemoError(f'The simulated hosts: {exc}') from exc
 
     def _listens(self) -> bool:
         try:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from cloud import client as clients
 from cloud import cloud as clouds
 from cloud import configs
@@ -36,10 +38,13 @@ def how_to_go_on(cloud: clouds.Cloud, show: progress.Progress) -> None:
     """The next things to type."""
     layout = cloud.layout
     default = layouts.CHECKOUT_DIR / '.demo'
-    folder = '' if layout.base_dir == default else f' --dir {layout.base_dir}'
+    folder = '' if layout.base_dir == default else (
+        f' --dir {shlex.quote(str(layout.base_dir))}')
+    openrc = shlex.quote(str(layout.openrc_path))
     rows = [
-        ('For openstack, hyperv-sim', f'. {layout.openrc_path}'),
+        ('For openstack, hyperv-sim', f'. {openrc}'),
         ('One more server', f'tools/demo boot NAME --host HV2{folder}'),
+        ('Move it while it runs', f'tools/demo migrate NAME{folder}'),
         ('The simulated hosts', 'hyperv-sim show, hyperv-sim --help'),
         ('Logs', f'{layout.log_dir}/'),
         ('What runs', f'tools/demo status{folder}'),
