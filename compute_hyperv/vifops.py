@@ -201,6 +201,7 @@ class VifOps:
         try:
             self._require_changeable(instance.name)
             nic = nics.plan_nics([vif], self._vswitch)[0]
+            self._drop_leftover(instance, vif)
             self.add(instance, nic, vif)
         except Exception as exc:
             if not errors.is_expected(exc):
@@ -225,6 +226,16 @@ class VifOps:
             raise exception.InterfaceDetachFailed(
                 f"Port {vif['id']}: {errors.text_of(exc)}",
                 instance_uuid=instance.uuid) from exc
+
+    def _drop_leftover(self, instance: Any, vif: Any) -> None:
+        """Remove the NIC of an attach that was interrupted.
+
+        Nova offers no port that an instance has.
+        """
+        if vif['id'] in self._win.nic_names(instance.name):
+            LOG.warning("A NIC of port %s is there already; it is added "
+                        "anew.", vif['id'], instance=instance)
+            self.unplug(instance, vif)
 
     def _require_changeable(self, vm_name: str) -> None:
         if self._win.state(vm_name) is oswin.VMState.OFF:

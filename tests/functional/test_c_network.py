@@ -70,6 +70,22 @@ class HotTest(NicCase):
                    'no metadata of the NIC')
         self.assertEqual('running', self.vm(server).state)
 
+    def test_nic_of_an_interrupted_attach_is_added_anew(self):
+        """nova-compute went down before Nova heard of it: no second NIC."""
+        server = self.server()
+        before = self.port_ids(server)
+        self.driver()._win.vm.create_nic(
+            self.vm(server).vm.name, self.port['id'], '02:00:00:00:00:01')
+
+        self.attach(server)
+
+        self.assertEqual(sorted([*before, self.port['id']]),
+                         self.port_ids(server))
+        self.assertIn(self.port['mac_address'].replace(':', '').upper(),
+                      [nic.mac for nic in self.vm(server).nics])
+        self.detach(server)
+        self.assertEqual(before, self.port_ids(server))
+
     def test_generation_1_must_be_stopped(self):
         """L127: otherwise refused with nothing changed."""
         server = self.server(generation=1)

@@ -41,6 +41,9 @@ class Host:
         self.nics[port_id]['switch'] = vswitch
         return True
 
+    def nic_names(self, vm_name):
+        return list(self.nics)
+
     def remove_nic(self, vm_name, port_id):
         self.nics.pop(port_id, None)
 
