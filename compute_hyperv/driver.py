@@ -332,6 +332,16 @@ class HyperVDriver(driver.ComputeDriver):
                       requested_size):
         self._ops.volumes.extend(connection_info, requested_size)
 
+    def volume_snapshot_create(self, context, instance, volume_id,
+                               create_info):
+        self._ops.volume_snapshots.create(context, instance, volume_id,
+                                          create_info)
+
+    def volume_snapshot_delete(self, context, instance, volume_id,
+                               snapshot_id, delete_info):
+        self._ops.volume_snapshots.delete(context, instance, volume_id,
+                                          snapshot_id, delete_info)
+
     # -- consoles ---------------------------------------------------------
 
     def get_console_output(self, context, instance):

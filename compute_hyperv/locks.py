@@ -15,7 +15,7 @@ Rank Lock                 Scope   Guards
                                   take it
 3    image(image_id)      CLUSTER ``_base`` entry: fetch, convert, resized
                                   copies, ageing
-4    chain(volume_id)     CLUSTER SMB volume chain: snapshot, attach
+4    chain(volume_id)     CLUSTER SMB volume's files: snapshots of it
 5    target(iqn)          HOST    iSCSI sessions and their use counts
 6    share(unc)           HOST    SMB mounts and their use counts
 ==== ==================== ======= =========================================

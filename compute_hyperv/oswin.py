@@ -287,6 +287,18 @@ class Win:
                              self.vm.get_vm_scsi_controller(vm_name),
                              slot.lun, kind.value)
 
+    def set_disk_parent(self, path: str, parent_path: str) -> None:
+        """Let a differencing disk have another parent of the same content.
+
+        os-win's way keeps to the identity of the parent, which every write
+        to it changes.
+        """
+        service = self.vm._conn.Msvm_ImageManagementService()[0]
+        job, result = service.SetParentVirtualHardDisk(
+            ChildPath=path, ParentPath=parent_path, LeafPath=None,
+            IgnoreIDMismatch=True)
+        self.vm._jobutils.check_ret_val(result, job)
+
     def set_processor(self, vm_name: str, *, limit: int, weight: int,
                       threads_per_core: int | None) -> None:
         """Set what ``update_vm`` of os-win cannot; call it afterwards.

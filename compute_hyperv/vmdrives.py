@@ -14,6 +14,7 @@ from typing import Any
 from compute_hyperv import errors
 from compute_hyperv import model
 from compute_hyperv import oswin
+from compute_hyperv import paths
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,14 @@ class Drive:
     #: WMI path of the host's disk, for a physical one; '' if it has none.
     host_disk: str
     resource: Any = dataclasses.field(repr=False, compare=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What a drive's virtual disk may do; 0: no limit."""
+
+    iops: int = 0
+    reserved_iops: int = 0
 
 
 class VmDrives:
@@ -139,19 +148,62 @@ class VmDrives:
 
     def remove(self, vm_name: str, drive: Drive) -> None:
         """Unplug a drive and its medium."""
-        jobs = self._win.vm._jobutils
-        drive_path = drive.resource.path_().upper()
-        if not drive.is_physical:
-            for medium in self._win.vm.get_vm_disks(vm_name)[0]:
-                if medium.Parent.upper() == drive_path:
-                    jobs.remove_virt_resource(medium)
-        jobs.remove_virt_resource(drive.resource)
+        medium = self._medium(vm_name, drive)
+        if medium is not None:
+            self._win.vm._jobutils.remove_virt_resource(medium)
+        self._win.vm._jobutils.remove_virt_resource(drive.resource)
+
+    # -- the file in a drive ----------------------------------------------
 
     def file_of(self, vm_name: str, drive: Drive) -> str | None:
         """Path of the virtual disk in a drive; None if it is empty."""
+        medium = self._medium(vm_name, drive)
+        if medium is None or not medium.HostResource:
+            return None
+        path: str = medium.HostResource[0]
+        return path
+
+    def limits(self, vm_name: str, drive: Drive) -> Limits:
+        """Of the virtual disk in a drive."""
+        medium = self._medium(vm_name, drive)
+        if medium is None:
+            return Limits()
+        return Limits(iops=int(medium.IOPSLimit or 0),
+                      reserved_iops=int(medium.IOPSReservation or 0))
+
+    def eject(self, vm_name: str, drive: Drive) -> None:
+        """Take the virtual disk out of a drive, which stays."""
+        medium = self._medium(vm_name, drive)
+        if medium is not None:
+            self._win.vm._jobutils.remove_virt_resource(medium)
+
+    def insert(self, vm_name: str, drive: Drive, path: str,
+               limits: Limits) -> None:
+        """Let a drive have that virtual disk, whatever it has now.
+
+        :param limits: of a disk that comes into an empty drive.
+        """
+        vm = self._win.vm
+        medium = self._medium(vm_name, drive)
+        if medium is None:
+            medium = vm._get_new_resource_setting_data(
+                vm._HARD_DISK_RES_SUB_TYPE,
+                vm._STORAGE_ALLOC_SETTING_DATA_CLASS)
+            medium.Parent = drive.resource.path_()
+            medium.HostResource = [path]
+            medium.IOPSLimit = limits.iops
+            medium.IOPSReservation = limits.reserved_iops
+            vm._jobutils.add_virt_resource(
+                medium, vm._lookup_vm_check(vm_name, as_vssd=False))
+        elif not paths.same(medium.HostResource[0], path):
+            medium.HostResource = [path]
+            vm._jobutils.modify_virt_resource(medium)
+
+    def _medium(self, vm_name: str, drive: Drive) -> Any | None:
+        """The WMI object of what is in a drive; None if it is empty."""
+        if drive.is_physical:
+            return None
         drive_path = drive.resource.path_().upper()
-        for medium in self._win.vm.get_vm_disks(vm_name)[0]:
-            if medium.Parent.upper() == drive_path and medium.HostResource:
-                path: str = medium.HostResource[0]
-                return path
-        return None
+        return next((medium for medium
+                     in self._win.vm.get_vm_disks(vm_name)[0]
+                     if medium.Parent.upper() == drive_path), None)

@@ -10,6 +10,7 @@ import dataclasses
 from typing import Any
 
 from nova.image import glance
+from nova.volume import cinder
 from oslo_log import log as logging
 from tooz import coordination
 
@@ -27,6 +28,7 @@ from compute_hyperv.console import serialconsoleops
 from compute_hyperv.console import serialproxy
 from compute_hyperv import diskops
 from compute_hyperv import eventhandler
+from compute_hyperv import heldvolumes
 from compute_hyperv import hostops
 from compute_hyperv import hotplug
 from compute_hyperv import imagecache
@@ -50,6 +52,7 @@ from compute_hyperv import snapshotops
 from compute_hyperv import vifops
 from compute_hyperv import vmops
 from compute_hyperv import volumeops
+from compute_hyperv import volumesnapshots
 
 LOG = logging.getLogger(__name__)
 CONF = conf.CONF
@@ -71,6 +74,7 @@ class Ops:
     live: livemigrationops.LiveMigrationOps
     vifs: vifops.VifOps
     volumes: volumeops.VolumeOps
+    volume_snapshots: volumesnapshots.VolumeSnapshots
     hotplug: hotplug.HotPlug
     host_ports: hostports.HostPorts
     console: serialconsoleops.SerialConsoleOps
@@ -138,6 +142,23 @@ def _volumes(win: oswin.Win, planner: plan.Planner,
         win=win, planner=planner, by_protocol=by_protocol, search=_search(),
         retries=CONF.hyperv.volume_attach_retry_count,
         retry_interval_s=CONF.hyperv.volume_attach_retry_interval)
+
+
+def _hotplug(common: dict[str, Any]) -> hotplug.HotPlug:
+    parts = {name: common[name] for name in ('vifs', 'volumes', 'locks')}
+    return hotplug.HotPlug(**parts)
+
+
+def _volume_snapshots(common: dict[str, Any]
+                      ) -> volumesnapshots.VolumeSnapshots:
+    interval_s = CONF.hyperv.volume_attach_retry_interval
+    parts = {name: common[name]
+             for name in ('win', 'paths', 'disks', 'locks')}
+    return volumesnapshots.VolumeSnapshots(
+        held=heldvolumes.HeldVolumes(
+            win=common['win'], power=common['power'],
+            retry_interval_s=interval_s),
+        volume_api=cinder.API(), retry_interval_s=interval_s, **parts)
 
 
 def _host_ports(win: oswin.Win) -> hostports.HostPorts:
@@ -281,12 +302,11 @@ def build(virtapi: Any) -> Ops:
     return Ops(
         win=win, vms=vms, power=power, vifs=common['vifs'], console=console,
         volumes=common['volumes'], host_ports=_host_ports(win),
+        volume_snapshots=_volume_snapshots(common),
         migration=migrationops.MigrationOps(
             vms=vms, share=CONF.hyperv.instances_path_share, **common),
         live=_live(vms, console, common),
-        hotplug=hotplug.HotPlug(
-            vifs=common['vifs'], volumes=common['volumes'],
-            locks=host_locks),
+        hotplug=_hotplug(common),
         rescue=rescueops.RescueOps(
             config_drive=_config_drive(host_paths),
             use_cow=CONF.use_cow_images, **common),

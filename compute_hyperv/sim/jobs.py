@@ -43,7 +43,8 @@ INVALID_PARAMETER, IN_USE, INVALID_STATE = 32773, 32774, 32775
 OUT_OF_MEMORY = 32778
 STARTED = 4096
 
-#: JobType values (section 3).
+#: JobType values (section 3). Msvm_StorageJob has none for most work.
+UNKNOWN = 0
 DEFINE, MODIFY, DESTROY = 1, 2, 3
 START, POWER_OFF, SAVE, RESTORE = 12, 13, 14, 15
 PAUSE, RESUME, RESET = 26, 27, 28

@@ -299,10 +299,15 @@ class VirtualDisks:
         self._run(handle.path, disk.merge, depth)
         handle.found.volume.changed()
 
-    def set_parent(self, handle: DiskHandle, parent: str) -> None:
-        """SetVirtualDiskInformation: another path of the parent."""
+    def set_parent(self, handle: DiskHandle, parent: str, *,
+                   relink: bool = False) -> None:
+        """SetVirtualDiskInformation: another path of the parent.
+
+        :param relink: it may have another identity.
+        """
         self._run(handle.path, self._writable(handle).reconnect, parent,
-                  relink=not self.host.quirks.reconnect_checks_identity)
+                  relink=relink or
+                  not self.host.quirks.reconnect_checks_identity)
 
     def is_loaded(self, handle: DiskHandle) -> bool:
         """Whether the disk is attached to the host (IsLoaded)."""

@@ -3,9 +3,13 @@
 
 import copy
 import dataclasses
+import json
+import os
 from typing import Any
+import urllib.parse
 import uuid
 
+import fixtures
 from nova.tests import fixtures as nova_fixtures
 
 from tests.functional import exports
@@ -30,13 +34,37 @@ class Volume:
         return self.storage.read(offset, count)
 
 
+@dataclasses.dataclass
+class Snapshot:
+    """A snapshot of a volume in use.
+
+    :ivar file: what was made for it: the guest writes there afterwards.
+    :ivar told: what Nova said, in order.
+    """
+
+    id: str
+    volume: Volume
+    file: str
+    told: list = dataclasses.field(default_factory=list)
+
+
 class Cinder(nova_fixtures.CinderFixture):
     """Exports a volume while it has a connected attachment."""
 
     def __init__(self, test):
         super().__init__(test)
+        self.test = test
         self.fabric = test.fabric
         self.made = {}
+        self.snapshots = {}
+        #: What update_snapshot_status raises, call by call.
+        self.deaf = []
+
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.volume.cinder.API.update_snapshot_status',
+            lambda api, *args: self.update_snapshot_status(*args)))
 
     # What tests make.
 
@@ -60,6 +88,61 @@ class Cinder(nova_fixtures.CinderFixture):
         """What Cinder does to a volume before it tells Nova."""
         volume.storage.extend(size_gib)
         volume.shown['size'] = size_gib
+
+    # Snapshots of SMB volumes in use, as Cinder's driver does them.
+
+    def snapshot(self, volume):
+        """Make a snapshot; ``told`` ends with 'creating' if it worked."""
+        snapshot_id = str(uuid.uuid4())
+        stem, suffix = os.path.splitext(volume.storage.name)
+        snapshot = Snapshot(
+            id=snapshot_id, volume=volume,
+            file=f'{stem[:len("volume-") + 36]}.{snapshot_id}{suffix}')
+        self.snapshots[snapshot_id] = snapshot
+        self.test.admin_api.api_post('/os-assisted-volume-snapshots', {
+            'snapshot': {'volume_id': volume.id, 'create_info': {
+                'snapshot_id': snapshot_id, 'type': 'qcow2',
+                'new_file': snapshot.file}}})
+        self.test.until(lambda: snapshot.told, 'Nova told of a snapshot')
+        if snapshot.told[-1] == 'creating':
+            volume.storage.name = snapshot.file
+        return snapshot
+
+    def delete_snapshot(self, snapshot, **info):
+        """Delete a snapshot; what Nova said at last."""
+        self.ask_to_delete(snapshot, **info)
+        return self.finish_deletion(snapshot)
+
+    def ask_to_delete(self, snapshot, **info):
+        """The part of Nova."""
+        before = len(snapshot.told)
+        info = {'file_to_merge': snapshot.file,
+                'volume_id': snapshot.volume.id} | info
+        self.test.admin_api.api_delete(
+            f'/os-assisted-volume-snapshots/{snapshot.id}?delete_info='
+            + urllib.parse.quote(json.dumps(info)))
+        self.test.until(lambda: len(snapshot.told) > before,
+                        'Nova told of a deletion')
+
+    def finish_deletion(self, snapshot):
+        """What Cinder does itself; what Nova said at last."""
+        storage = snapshot.volume.storage
+        if snapshot.told[-1] == 'deleting':
+            if storage.name == snapshot.file:
+                storage.name = self.parent_name(storage, snapshot.file)
+            os.unlink(storage.path_of(snapshot.file))
+        return snapshot.told[-1]
+
+    def parent_name(self, storage, name):
+        """As os-win tells Cinder, which runs on another Windows host."""
+        utils = self.test.driver()._win.vhd
+        parent = utils.get_vhd_parent_path(f'{storage.share}\\{name}')
+        return parent.lower().rpartition('\\')[2]
+
+    def update_snapshot_status(self, context, snapshot_id, status):
+        if self.deaf:
+            raise self.deaf.pop()
+        self.snapshots[snapshot_id].told.append(status)
 
     # What Nova asks.
 

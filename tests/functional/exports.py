@@ -131,19 +131,31 @@ class SMB:
         self.share = share
         self.export_name = export or share
         self.options = options
+        #: The end of its chain of snapshots.
         self.name = f'volume-{volume_id}.vhdx'
         # Past the share's access check: the storage writes there itself.
         server, name = share.strip('\\').split('\\')
-        folder = host.fabric.shares.share(server, name).root
-        self.path = os.path.join(folder, self.name)
+        self.folder = host.fabric.shares.share(server, name).root
         disks.create(self.path, fmt='vhdx', kind='dynamic',
                      size_bytes=size_gib * GIB,
                      win_path=f'{share}\\{self.name}', resolve=str)
 
+    @property
+    def path(self):
+        return self.path_of(self.name)
+
+    def path_of(self, name):
+        return os.path.join(self.folder, name)
+
+    def resolve(self, path):
+        """The storage's own place of a file that others know by a share."""
+        return self.path_of(path.rpartition('\\')[2])
+
     @contextlib.contextmanager
-    def opened(self, writable):
-        with disks.open_disk(self.path, writable=writable,
-                             resolve=str) as disk:
+    def opened(self, writable, name=None):
+        path = self.path_of(name or self.name)
+        with disks.open_disk(path, writable=writable,
+                             resolve=self.resolve) as disk:
             yield disk
 
     def read(self, offset, count):

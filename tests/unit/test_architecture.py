@@ -26,6 +26,7 @@ RANK = {
     'connectors': 3, 'console.serialproxy': 3,
     'imagecache': 4, 'volumeops': 4, 'console': 4,
     'hotplug': 5, 'powerops': 5, 'vmops': 5, 'snapshotops': 5,
+    'heldvolumes': 5.5, 'volumesnapshots': 6,
     'rescueops': 6, 'sharedstorage': 5,
     'migrationops': 6, 'livemigrationops': 6, 'eventhandler': 6,
     'recovery': 6,
@@ -46,7 +47,7 @@ NOVA = frozenset((
     'nova.image.glance',
     'nova.network', 'nova.network.model', 'nova.network.neutron',
     'nova.objects', 'nova.objects.fields', 'nova.objects.migrate_data',
-    'nova.utils', 'nova.virt',
+    'nova.utils', 'nova.virt', 'nova.volume', 'nova.volume.cinder',
     'nova.virt.configdrive', 'nova.virt.driver', 'nova.virt.event',
     'nova.virt.hardware', 'nova.volume.cinder'))
 

@@ -15,7 +15,7 @@ PROVIDERS = (
     'virtualization_guest', 'virtualization_snapshot',
     'virtualization_summary', 'virtualization_devices',
     'virtualization_planned', 'virtualization_export',
-    'virtualization_migration', 'network',
+    'virtualization_migration', 'virtualization_images', 'network',
     'network_ports', 'network_features', 'metrics', 'cimv2', 'storage',
     'standardcimv2', 'smb', 'hgs')
 

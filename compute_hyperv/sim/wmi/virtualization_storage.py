@@ -238,7 +238,8 @@ def _modify_medium(vm: Vm, record: engine.Record, changes: tree.Props
     if 'HostResource' in changes:
         drive = tree.parent_of(vm, record.props)
         if not _is_removable(record['ResourceSubType']) and (
-                _on_ide(vm, drive)):
+                _on_ide(vm, drive)) and vm.state != vms.SAVED:
+            # A saved VM takes another path (L105), nothing more.
             _need_off(vm, 'IDE disk')
         _check_file(vm, record['ResourceSubType'],
                     _medium_path(vm, changes))

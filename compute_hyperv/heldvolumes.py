@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes in files, taken from the VMs that use them for a moment.
+
+Hyper-V holds the files of a running VM's disks. To change them they are
+taken from it and given back, in the same place, with the guest standing
+still meanwhile.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import time
+from typing import Any
+
+from oslo_log import log as logging
+
+from compute_hyperv import errors
+from compute_hyperv import model
+from compute_hyperv import operation
+from compute_hyperv import oswin
+from compute_hyperv import powerops
+from compute_hyperv import vmdrives
+
+LOG = logging.getLogger(__name__)
+
+_LIVE = (oswin.VMState.RUNNING, oswin.VMState.PAUSED)
+_ATTEMPTS = 3
+
+
+@dataclasses.dataclass(slots=True)
+class Held:
+    """A volume that its VM has let go of.
+
+    :ivar paths: the file that the VM gets in the end; the others are tried
+        in their order if it does not take the first.
+    """
+
+    paths: list[str]
+
+
+class HeldVolumes:
+    """Lets VMs release volumes, and gives them back.
+
+    :param retry_interval_s: pause between two attempts to give something
+        back, seconds.
+    """
+
+    def __init__(self, *, win: oswin.Win, power: powerops.PowerOps,
+                 retry_interval_s: float,
+                 clock: operation.Clock = time) -> None:
+        self._win = win
+        self._power = power
+        self._drives = vmdrives.VmDrives(win)
+        self._retry_interval_s = retry_interval_s
+        self._clock = clock
+
+    def path(self, vm_name: str, volume_id: str) -> str:
+        """The file that a VM has for a volume.
+
+        :raises NotSupportedByHost: it is no file, but a disk of the host.
+        :raises DiskOperationFailed: the VM has no such volume.
+        """
+        return self._found(vm_name, volume_id)[1]
+
+    def _found(self, vm_name: str, volume_id: str
+               ) -> tuple[vmdrives.Drive, str]:
+        drive = self._drives.tagged(vm_name, volume_id)
+        if drive is not None and drive.is_physical:
+            raise errors.NotSupportedByHost(
+                reason=f'volume {volume_id} is a disk that is passed '
+                       'through; only the storage can do this to it')
+        if drive is not None:
+            path = self._drives.file_of(vm_name, drive)
+            if path is not None:
+                return drive, path
+        raise errors.DiskOperationFailed(
+            reason=f'{vm_name} has no file for volume {volume_id}')
+
+    @contextlib.contextmanager
+    def released(self, instance: Any, volume_id: str) -> Iterator[Held]:
+        """Nobody uses the files of a volume inside the block.
+
+        When it is left the VM has the file that the block wants, or without
+        a wish the one that it had, and the power state that it had.
+
+        :raises HyperVError: also if only that went wrong.
+        """
+        name = instance.name
+        drive, path = self._found(name, volume_id)
+        before = self._win.state(name)
+        limits = self._drives.limits(name, drive)
+        held = Held(paths=[path])
+        with contextlib.ExitStack() as stack:
+            # All of it runs, the last one first.
+            stack.callback(self._retry, self._restore, instance, before)
+            self._stop(instance, drive, before)
+            stack.callback(self._give_back, name, drive, held, limits)
+            if before in _LIVE and drive.slot.bus is not model.Bus.IDE:
+                self._drives.eject(name, drive)
+            yield held
+
+    def _stop(self, instance: Any, drive: vmdrives.Drive,
+              state: oswin.VMState) -> None:
+        """Let the guest stand still, so that the disk can be taken."""
+        if state in _LIVE and drive.slot.bus is model.Bus.IDE:
+            # Such a disk can neither leave a running VM nor be changed.
+            self._power.suspend(instance)
+        elif state is oswin.VMState.RUNNING:
+            self._power.pause(instance)
+
+    def _give_back(self, vm_name: str, drive: vmdrives.Drive, held: Held,
+                   limits: vmdrives.Limits) -> None:
+        failures = []
+        for path in held.paths:
+            try:
+                self._retry(self._drives.insert, vm_name, drive, path,
+                            limits)
+                break
+            except Exception as exc:
+                if not errors.is_expected(exc):
+                    raise
+                LOG.error("%s does not take %s back: %s", vm_name, path,
+                          errors.text_of(exc))
+                failures.append(exc)
+        if failures:
+            raise failures[0]
+
+    def _restore(self, instance: Any, before: oswin.VMState) -> None:
+        """Give a VM back its power state, unless somebody stopped it."""
+        state = self._win.state(instance.name)
+        if state in (before, oswin.VMState.OFF):
+            return
+        if state is not oswin.VMState.RUNNING:
+            self._power.start(instance)
+        if before is oswin.VMState.PAUSED:
+            self._power.pause(instance)
+
+    def _retry(self, call: Callable[..., None], *args: Any) -> None:
+        operation.retry(
+            call, *args, on=(Exception,), only_if=errors.is_foreign_or_ours,
+            attempts=_ATTEMPTS, delay_s=self._retry_interval_s,
+            clock=self._clock)
