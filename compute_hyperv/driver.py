@@ -201,7 +201,7 @@ class HyperVDriver(driver.ComputeDriver):
                          network_info, image_meta, resize_instance,
                          allocations, block_device_info=None, power_on=True,
                          share_info=None):
-        self._ops.migration.receive(
+        self._ops.arrivals.receive(
             context, instance, disk_info, network_info, image_meta,
             block_device_info, power_on)
 

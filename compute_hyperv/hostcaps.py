@@ -31,6 +31,18 @@ def _limits(build: int) -> tuple[model.MachineLimits, ...]:
                                 memory_mib=largest[1]))
 
 
+def _vm_versions(build: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Oldest and newest version of VMs.
+
+    Source: Microsoft, "Upgrade virtual machine version in Hyper-V".
+    """
+    for first, oldest, newest in ((_BUILD_2025, 8, 12), (_BUILD_2022, 8, 10),
+                                  (_BUILD_2019, 5, 9), (_BUILD_2016, 5, 8)):
+        if build >= first:
+            return (oldest, 0), (newest, 0)
+    return (5, 0), (5, 0)
+
+
 def caps_of(version: str, *, clustered: bool = False) -> model.HostCaps:
     """What a Windows version can do.
 
@@ -50,4 +62,5 @@ def caps_of(version: str, *, clustered: bool = False) -> model.HostCaps:
         # lost it later than 2019 and operators could keep it there.
         remotefx=windows.build < _BUILD_2019,
         production_checkpoints=is_2016,
-        threads_per_core=windows.build >= _BUILD_2019, clustered=clustered)
+        threads_per_core=windows.build >= _BUILD_2019, clustered=clustered,
+        vm_versions=_vm_versions(windows.build if is_2016 else 0))

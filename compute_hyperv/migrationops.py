@@ -2,8 +2,9 @@
 r"""Resize and cold migration.
 
 The source puts the instance aside: its files move one by one into
-``<instances_path>\<name>_revert``, its VM is removed. The target copies them
-from there and builds the VM anew, in the slots that everything had; what it
+``<instances_path>\<name>_revert``, where Hyper-V exports the definition of
+its VM to, and the VM is removed. The target copies them from there, brings
+the definition in and plugs everything into the slots that it had; what it
 copies from is not changed. Until the resize is confirmed, the source has all
 that it needs to take the instance back. Each step of that can be repeated:
 
@@ -23,9 +24,9 @@ from typing import Any
 
 from nova import exception
 from nova import objects
-from nova.virt import configdrive as nova_configdrive
 from oslo_log import log as logging
 
+from compute_hyperv import arrivals
 from compute_hyperv import errors
 from compute_hyperv import locks
 from compute_hyperv import model
@@ -33,6 +34,7 @@ from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths
 from compute_hyperv.plan import moves
+from compute_hyperv import vmdefinition
 from compute_hyperv import vmdrives
 
 LOG = logging.getLogger(__name__)
@@ -45,27 +47,27 @@ _DISK_EXTENSIONS = ('.vhd', '.vhdx')
 
 
 class MigrationOps:
-    """Gives instances away, receives them, takes them back.
+    """Gives instances away, takes them back; ``Arrivals`` receives them.
 
     :param share: ``[hyperv] instances_path_share``.
     """
 
-    def __init__(self, *, win: oswin.Win, planner: Any, paths: paths.Paths,
-                 disks: Any, image_cache: Any, vms: Any, volumes: Any,
-                 vifs: Any, power: Any, locks: locks.Locks,
+    def __init__(self, *, win: oswin.Win, paths: paths.Paths, disks: Any,
+                 vms: Any, volumes: Any, vifs: Any, power: Any,
+                 arrivals: arrivals.Arrivals, locks: locks.Locks,
                  share: str) -> None:
         self._win = win
-        self._planner = planner
         self._paths = paths
         self._disks = disks
-        self._image_cache = image_cache
         self._vms = vms
+        self._arrivals = arrivals
         self._volumes = volumes
         self._vifs = vifs
         self._power = power
         self._locks = locks
         self._share = share
         self._drives = vmdrives.VmDrives(win)
+        self._definitions = vmdefinition.VmDefinitions(win, paths)
 
     # -- source -----------------------------------------------------------
 
@@ -90,6 +92,7 @@ class MigrationOps:
             try:
                 self._power.power_off(instance, timeout_s, retry_interval_s)
                 record = self._with_files(instance, record)
+                record = self._with_definition(instance, record)
                 self._put_aside(instance, record)
                 self._vifs.release_all(network_info)
                 self._volumes.disconnect_all(block_device_info)
@@ -167,14 +170,23 @@ class MigrationOps:
             put aside would be deleted.
         """
         home = self._paths.instance_dir(instance.name)
+        # A directory that cannot be read just now would count as a file.
         names = tuple(name for name in self._paths.list_dir(home)
-                      if not self._paths.is_dir(ntpath.join(home, name)))
+                      if name.lower() not in vmdefinition.FOLDERS and
+                      not self._paths.is_dir(ntpath.join(home, name)))
         there = {name.lower() for name in names}
         for disk in record.disks:
             if disk.file_name.lower() not in there:
                 raise exception.DiskNotFound(
                     location=ntpath.join(home, disk.file_name))
         return dataclasses.replace(record, file_names=names)
+
+    def _with_definition(self, instance: Any,
+                         record: model.MoveRecord) -> model.MoveRecord:
+        """The record once Hyper-V has exported the VM into its directory."""
+        self._paths.make_dir(record.directory)
+        return dataclasses.replace(record, definition=(
+            self._definitions.export(instance.name, record.directory)))
 
     def _describe_disk(self, path: str, slot: model.Slot) -> model.MovedDisk:
         if not self._paths.exists(path):
@@ -191,7 +203,6 @@ class MigrationOps:
 
     def _put_aside(self, instance: Any, record: model.MoveRecord) -> None:
         home = self._paths.instance_dir(instance.name)
-        self._paths.make_dir(record.directory)
         record_path = ntpath.join(record.directory, _RECORD)
         with self._paths.open(f'{record_path}.part', 'wb') as stream:
             stream.write(record.to_json().encode())
@@ -234,130 +245,20 @@ class MigrationOps:
                  record: model.MoveRecord, network_info: Any,
                  block_device_info: Any) -> None:
         image_meta = objects.ImageMeta.from_instance(instance)
-        plan = self._plan(instance, image_meta, record, instance.flavor,
-                          network_info, block_device_info).plan
+        plan = self._arrivals.plan(
+            instance, image_meta, record, instance.flavor, network_info,
+            block_device_info).plan
+        brought = record.definition and (record.directory, record.definition)
         progress = operation.Progress(f'Return of {instance.name}')
         with operation.Rollback(f'return of {instance.name}') as undo:
             self._vms.build(context, instance, plan, network_info,
-                            block_device_info, False, progress, undo)
+                            block_device_info, False, progress, undo,
+                            brought)
 
     def _ensure_running(self, instance: Any, network_info: Any,
                         block_device_info: Any) -> None:
         if self._win.state(instance.name) is not oswin.VMState.RUNNING:
             self._power.power_on(instance, network_info, block_device_info)
-
-    # -- target -----------------------------------------------------------
-
-    def receive(self, context: Any, instance: Any, disk_info: str,
-                network_info: Any, image_meta: Any, block_device_info: Any,
-                power_on: bool) -> None:
-        """Build an instance that its source has put aside.
-
-        :param disk_info: what :meth:`give_away` returned there.
-        :raises InstanceExists: there is a VM or disk of that name here.
-        :raises DiskOperationFailed: the source's files are out of reach.
-        """
-        progress = operation.Progress(f'Arrival of {instance.name}')
-        record = model.MoveRecord.from_json(disk_info)
-        old_flavor = instance.old_flavor or instance.flavor
-        self._vms.refuse_existing(instance)
-        move = self._plan(instance, image_meta, record, old_flavor,
-                          network_info, block_device_info)
-        home = self._paths.instance_dir(instance.name)
-        with (self._locks.held(locks.instance(instance.uuid)),
-              operation.Rollback(f'arrival of {instance.name}') as undo):
-            if self._paths.make_dir(home):
-                undo.on_failure(self._paths.delete_tree, home)
-            progress.step('files')
-            self._copy(self._source_dir(record), home, record, move, undo)
-            progress.step('disks')
-            self._settle(context, instance, image_meta, old_flavor, record,
-                         move)
-            self._disks.create(move.created, undo)
-            self._vms.build(context, instance, move.plan, network_info,
-                            block_device_info, power_on, progress, undo)
-        LOG.info("Arrived from %s in %.1f seconds.", record.host,
-                 progress.elapsed_s, instance=instance)
-
-    def _plan(self, instance: Any, image_meta: Any,
-              record: model.MoveRecord, old_flavor: Any, network_info: Any,
-              block_device_info: Any) -> moves.MovePlan:
-        layout = self._paths.layout(instance.name)
-        plan = self._planner.instance(
-            instance, image_meta, block_device_info, network_info, layout,
-            config_drive=nova_configdrive.required_by(instance))
-        found: moves.MovePlan = self._planner.moved(
-            plan, instance, image_meta, record, old_flavor, layout)
-        return found
-
-    def _is_here(self, record: model.MoveRecord) -> bool:
-        return record.host.lower() == self._win.name.lower()
-
-    def _source_dir(self, record: model.MoveRecord) -> str:
-        directory = record.directory if self._is_here(record) else record.unc
-        if not self._paths.is_dir(directory):
-            raise errors.DiskOperationFailed(
-                reason=f'{directory} cannot be read. The account that runs '
-                       'nova-compute needs the right to do so on both hosts; '
-                       'LocalSystem has none on other hosts')
-        return directory
-
-    def _copy(self, source: str, home: str, record: model.MoveRecord,
-              move: moves.MovePlan, undo: operation.Rollback) -> None:
-        dropped = ({disk.file_name for disk in record.disks}
-                   - move.kept_names)
-        for name in record.file_names:
-            if name not in dropped:
-                target = ntpath.join(home, name)
-                undo.on_failure(self._paths.remove, target)
-                self._paths.copy(ntpath.join(source, name), target)
-
-    def _settle(self, context: Any, instance: Any, image_meta: Any,
-                old_flavor: Any, record: model.MoveRecord,
-                move: moves.MovePlan) -> None:
-        """Give the copied disks their parents and their sizes."""
-        home = self._paths.instance_dir(instance.name)
-        for disk in move.kept:
-            path = ntpath.join(home, disk.file_name)
-            if disk.parent_path:
-                parent = self._parent(context, instance, image_meta,
-                                      old_flavor, record, disk)
-                if not paths.same(parent, disk.parent_path):
-                    self._disks.set_parent(path, parent)
-            size_gib = move.grown_gib.get(path)
-            if size_gib and disk.role is model.DiskRole.ROOT:
-                self._disks.grow_to_flavor(path, size_gib)
-            elif size_gib:
-                self._disks.resize(path, size_gib * model.GIB)
-
-    def _parent(self, context: Any, instance: Any, image_meta: Any,
-                old_flavor: Any, record: model.MoveRecord,
-                disk: model.MovedDisk) -> str:
-        """The parent of a differencing disk, as this host has it.
-
-        Of the size that the old flavor has; from the source's cache if the
-        image is not to be had any more.
-        """
-        assert disk.parent_path and disk.parent_unc
-        if self._is_here(record) or paths.is_shared(disk.parent_path):
-            return disk.parent_path
-        name = ntpath.basename(disk.parent_path)
-        here = ntpath.join(self._paths.base_dir, name)
-        try:
-            image = self._image_cache.get(
-                context, instance, image_meta,
-                root_size_bytes=old_flavor.root_gb * model.GIB)
-            if paths.same(image.path, here):
-                return here
-        except exception.ImageNotFound:
-            LOG.info("The image is gone; its file comes from %s.",
-                     record.host, instance=instance)
-        image_id = name.partition('.')[0].partition('_')[0]
-        with self._locks.held(locks.image(image_id)):
-            if not self._paths.exists(here):
-                self._paths.make_dir(self._paths.base_dir)
-                self._paths.copy(disk.parent_unc, here)
-        return here
 
 
 def _unchanged(exc: Exception) -> Exception:

@@ -213,6 +213,16 @@ class Win:
         return {settings.ElementName: settings.Notes[0] for settings in found
                 if settings.Notes and _is_uuid(settings.Notes[0])}
 
+    def export_definition(self, vm_name: str, directory: str) -> None:
+        """Export a VM without disks and checkpoints.
+
+        Windows makes ``Virtual Machines`` and other folders in there.
+        """
+        self.migration.export_vm(
+            vm_name, directory, copy_vm_storage=False,
+            copy_snapshots_config=constants.EXPORT_CONFIG_NO_SNAPSHOTS,
+            create_export_subdir=False)
+
     def full_featured_names(self) -> list[str]:
         """Names of the VMs whose processors show all features; 2 queries."""
         full = {processor.InstanceID.split('\\')[0].upper() for processor

@@ -72,7 +72,8 @@ class VifOps:
                 undo: operation.Rollback) -> Iterator[None]:
         """Give a VM its NICs, run the block, wait until Neutron is ready.
 
-        Only ports that Neutron says are inactive are waited for.
+        A VM that moved here has brought them; they are connected then. Only
+        ports that Neutron says are inactive are waited for.
 
         :param specs: planned NICs, one for each entry of *network_info*.
         :raises VirtualInterfaceCreateException: no answer in time, and
@@ -84,10 +85,11 @@ class VifOps:
             with self._virtapi.wait_for_instance_event(
                     instance, events, timeout=self._plug_timeout_s,
                     error_callback=self._on_failed_event):
+                there = self._win.nic_names(instance.name)
                 for nic in specs:
                     vif = vifs[nic.port_id]
                     undo.on_failure(self.unplug, instance, vif)
-                    self._add(instance, nic, vif)
+                    self._add(instance, nic, vif, nic.port_id in there)
                 yield
         except exception.InstanceEventTimeout:
             LOG.warning("Neutron did not report %s within %d seconds "
@@ -121,9 +123,11 @@ class VifOps:
             undo.on_failure(self.unplug, instance, vif)
             self._add(instance, nic, vif)
 
-    def _add(self, instance: Any, nic: model.NicSpec, vif: Any) -> None:
+    def _add(self, instance: Any, nic: model.NicSpec, vif: Any,
+             is_there: bool = False) -> None:
         self._check(vif)
-        self._win.vm.create_nic(instance.name, nic.port_id, nic.mac)
+        if not is_there:
+            self._win.vm.create_nic(instance.name, nic.port_id, nic.mac)
         self.plug(instance, vif)
         if self._vswitch:
             self._apply_details(nic.port_id, vif.get('details') or {})

@@ -17,6 +17,8 @@ from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import operation
 from compute_hyperv import oswin
+from compute_hyperv import paths as paths_module
+from compute_hyperv import vmdefinition
 
 LOG = logging.getLogger(__name__)
 
@@ -26,6 +28,9 @@ CHASSIS_ASSET_TAG = 'OpenStack Nova'
 
 _DRIVE_KINDS = {model.DriveType.DISK: oswin.DriveKind.DISK,
                 model.DriveType.DVD: oswin.DriveKind.DVD}
+
+#: Directory of an exported VM, and what is in it.
+Brought = tuple[str, model.MovedDefinition]
 
 #: Name of the file that the image of an unshelved instance comes to.
 SHELVED_STEM = 'shelved-image'
@@ -55,6 +60,7 @@ class VMOps:
         self._console = console
         self._locks = locks
         self._force_destroy = force_destroy
+        self._definitions = vmdefinition.VmDefinitions(win, paths)
 
     # -- what is there ----------------------------------------------------
 
@@ -125,11 +131,13 @@ class VMOps:
 
     def build(self, context: Any, instance: Any, plan: model.InstancePlan,
               network_info: Any, block_device_info: Any, power_on: bool,
-              progress: operation.Progress,
-              undo: operation.Rollback) -> None:
+              progress: operation.Progress, undo: operation.Rollback,
+              brought: Brought | None = None) -> None:
         """Make the VM of a plan over disks that are there.
 
         The caller holds the lock of the instance.
+
+        :param brought: the VM is not made anew but of this.
 
         :param undo: removes the VM when the operation fails; the files of
             its disks stay.
@@ -137,7 +145,8 @@ class VMOps:
         # Undone after the VM, which holds their disks, is removed.
         undo.on_failure(self._volumes.disconnect_all, block_device_info)
         progress.step('machine')
-        self._define(instance, plan, self._paths.layout(instance.name), undo)
+        self._define(instance, plan, self._paths.layout(instance.name), undo,
+                     brought)
         progress.step('volumes')
         attached = self._volumes.attach_all(plan.vm_name, plan.volumes)
         progress.step('ports')
@@ -217,12 +226,26 @@ class VMOps:
             self._paths.remove(source)
 
     def _define(self, instance: Any, plan: model.InstancePlan,
-                layout: model.InstanceLayout,
-                undo: operation.Rollback) -> None:
-        machine = plan.machine
+                layout: model.InstanceLayout, undo: operation.Rollback,
+                brought: Brought | None = None) -> None:
         # Registered first: the job may fail after the VM exists. The name is
         # this operation's own since refuse_existing().
         undo.on_failure(self.remove_vm, plan.vm_name, plan.uuid)
+        if brought is None:
+            self._make(instance, plan, layout)
+        else:
+            self._bring_in(plan, *brought, layout.instance_dir)
+        for disk in plan.disks:
+            self._win.attach_drive(plan.vm_name, disk.path, disk.slot,
+                                   _DRIVE_KINDS[disk.format.drive_type])
+            if disk.qos is not None:
+                self._win.vm.set_disk_qos_specs(disk.path, disk.qos.max_iops)
+        self._console.set_up_ports(plan.vm_name, plan.uuid,
+                                   plan.machine.serial_ports)
+
+    def _make(self, instance: Any, plan: model.InstancePlan,
+              layout: model.InstanceLayout) -> None:
+        machine = plan.machine
         # Programs read the first note, administrators the second.
         self._win.vm.create_vm(
             plan.vm_name, machine.numa is not None, int(machine.generation),
@@ -230,13 +253,17 @@ class VMOps:
             notes=[plan.uuid, instance.display_name or ''])
         self.configure(plan.vm_name, machine)
         self._win.vm.create_scsi_controller(plan.vm_name)
-        for disk in plan.disks:
-            self._win.attach_drive(plan.vm_name, disk.path, disk.slot,
-                                   _DRIVE_KINDS[disk.format.drive_type])
-            if disk.qos is not None:
-                self._win.vm.set_disk_qos_specs(disk.path, disk.qos.max_iops)
-        self._console.set_up_ports(plan.vm_name, plan.uuid,
-                                   machine.serial_ports)
+
+    def _bring_in(self, plan: model.InstancePlan, directory: str,
+                  definition: model.MovedDefinition, home: str) -> None:
+        self._definitions.bring_in(plan, directory, definition, home)
+        self.configure(plan.vm_name, plan.machine)
+        self._definitions.realize(plan.vm_name)
+        # A copy that was made for this; what the source keeps stays.
+        if paths_module.is_below(directory, home):
+            self._paths.delete_tree(directory)
+        if self._win.vm.get_vm_scsi_controller(plan.vm_name) is None:
+            self._win.vm.create_scsi_controller(plan.vm_name)
 
     def configure(self, vm_name: str, machine: model.MachineSpec) -> None:
         """Give a VM that is off its CPUs, memory, NUMA and firmware."""

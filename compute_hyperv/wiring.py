@@ -14,6 +14,7 @@ from nova.volume import cinder
 from oslo_log import log as logging
 from tooz import coordination
 
+from compute_hyperv import arrivals
 from compute_hyperv import checkpoints
 from compute_hyperv import commands
 from compute_hyperv import conf
@@ -70,6 +71,7 @@ class Ops:
     snapshots: snapshotops.SnapshotOps
     rescue: rescueops.RescueOps
     shared_storage: sharedstorage.SharedStorage
+    arrivals: arrivals.Arrivals
     migration: migrationops.MigrationOps
     live: livemigrationops.LiveMigrationOps
     vifs: vifops.VifOps
@@ -265,6 +267,22 @@ def _events(win: oswin.Win, console: serialconsoleops.SerialConsoleOps
         poll_s=CONF.hyperv.power_state_event_polling_interval)
 
 
+def _arrivals(vms: vmops.VMOps,
+              common: dict[str, Any]) -> arrivals.Arrivals:
+    parts = {name: common[name] for name in (
+        'win', 'planner', 'paths', 'disks', 'image_cache', 'locks')}
+    return arrivals.Arrivals(vms=vms, **parts)
+
+
+def _migration(vms: vmops.VMOps, incoming: arrivals.Arrivals,
+               common: dict[str, Any]) -> migrationops.MigrationOps:
+    parts = {name: common[name] for name in (
+        'win', 'paths', 'disks', 'volumes', 'vifs', 'power', 'locks')}
+    return migrationops.MigrationOps(
+        vms=vms, arrivals=incoming, share=CONF.hyperv.instances_path_share,
+        **parts)
+
+
 def _live(vms: vmops.VMOps, console: serialconsoleops.SerialConsoleOps,
           common: dict[str, Any]) -> livemigrationops.LiveMigrationOps:
     parts = {name: common[name] for name in (
@@ -299,12 +317,12 @@ def build(virtapi: Any) -> Ops:
     vms = vmops.VMOps(
         config_drive=_config_drive(host_paths), console=console,
         force_destroy=CONF.hyperv.force_destroy_instances, **common)
+    incoming = _arrivals(vms, common)
     return Ops(
         win=win, vms=vms, power=power, vifs=common['vifs'], console=console,
         volumes=common['volumes'], host_ports=_host_ports(win),
         volume_snapshots=_volume_snapshots(common),
-        migration=migrationops.MigrationOps(
-            vms=vms, share=CONF.hyperv.instances_path_share, **common),
+        arrivals=incoming, migration=_migration(vms, incoming, common),
         live=_live(vms, console, common),
         hotplug=_hotplug(common),
         rescue=rescueops.RescueOps(

@@ -29,6 +29,7 @@ from compute_hyperv.model.machine import MemorySpec
 from compute_hyperv.model.machine import NumaSpec
 from compute_hyperv.model.machine import SecuritySpec
 from compute_hyperv.model.machine import SerialPortSpec
+from compute_hyperv.model.moves import MovedDefinition
 from compute_hyperv.model.moves import MovedDisk
 from compute_hyperv.model.moves import MoveRecord
 from compute_hyperv.model.values import BootDevice
@@ -80,6 +81,7 @@ __all__ = (
     'MachineSpec',
     'MemorySpec',
     'MoveRecord',
+    'MovedDefinition',
     'MovedDisk',
     'NicSpec',
     'NumaNode',

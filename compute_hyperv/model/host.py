@@ -68,6 +68,8 @@ class HostCaps:
     production_checkpoints: bool
     #: A VM's threads per core can be chosen (2016, version 1703; 2019).
     threads_per_core: bool = False
+    #: Oldest and newest configuration version of VMs that run here.
+    vm_versions: tuple[tuple[int, ...], tuple[int, ...]] = ((5, 0), (12, 0))
     #: The node belongs to a failover cluster.
     clustered: bool = False
 
@@ -78,6 +80,15 @@ class HostCaps:
     def generations(self) -> tuple[Generation, ...]:
         """The generations that this host runs."""
         return tuple(limit.generation for limit in self.limits)
+
+    def runs_version(self, version: str) -> bool:
+        """Whether VMs of a configuration version run here.
+
+        :param version: as in ``Msvm_VirtualSystemSettingData``, '10.0'.
+        """
+        oldest, newest = self.vm_versions
+        numbers = tuple(int(part) for part in version.split('.'))
+        return oldest <= numbers <= newest
 
     def limits_of(self, generation: Generation) -> MachineLimits:
         """The limits of one generation.

@@ -49,6 +49,18 @@ class MovedDisk:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MovedDefinition:
+    """What Hyper-V exported of a VM, besides its disks."""
+
+    file_name: str      #: the definition itself, ``<GUID>.vmcx`` or ``.xml``
+    #: Names of all files, that one and those that belong to it.
+    file_names: tuple[str, ...]
+    version: str        #: configuration version, '10.0'
+    #: It has a virtual TPM or key storage: a VM made anew lacks the keys.
+    has_keys: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MoveRecord:
     """An instance that was put aside: where its files are, what was where."""
 
@@ -60,6 +72,8 @@ class MoveRecord:
     volumes: collections.abc.Mapping[str, Slot]
     #: Names of all files, disks and others.
     file_names: tuple[str, ...] = ()
+    #: None: the host's release exports none, the VM is made anew.
+    definition: MovedDefinition | None = None
 
     def to_json(self) -> str:
         """Text that :meth:`from_json` of this and later releases reads."""
@@ -73,6 +87,8 @@ class MoveRecord:
                       for disk in self.disks],
             'volumes': {volume_id: _slot_to_list(slot)
                         for volume_id, slot in self.volumes.items()}}
+        if self.definition is not None:
+            content['definition'] = dataclasses.asdict(self.definition)
         return json.dumps(content)
 
     @classmethod
@@ -96,7 +112,17 @@ class MoveRecord:
                 parent_unc=disk['parent_unc'])
                 for disk in content['disks']),
             volumes={volume_id: _slot_of_list(slot) for volume_id, slot
-                     in content['volumes'].items()})
+                     in content['volumes'].items()},
+            definition=_definition_of(content.get('definition')))
+
+
+def _definition_of(content: Any) -> MovedDefinition | None:
+    if content is None:
+        return None
+    return MovedDefinition(
+        file_name=content['file_name'], version=content['version'],
+        file_names=tuple(content['file_names']),
+        has_keys=content['has_keys'])
 
 
 def _slot_to_list(slot: Slot) -> list[Any]:

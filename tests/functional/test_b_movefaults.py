@@ -219,9 +219,9 @@ class ResizeFaultsTest(base.TestCase):
         self.give_away()
         backup = {}
         storage = self.fabric.host('HV1').storage
-        for name in self.names('_revert'):
-            with open(storage.local(self.beside(name)), 'rb') as stream:
-                backup[name] = stream.read()
+        for path in self.below(ntpath.dirname(self.path('_revert'))):
+            with open(storage.local(path), 'rb') as stream:
+                backup[path] = stream.read()
         calls = self.recorded(lambda: confirm(*arguments))
         outcomes = collections.Counter()
         for call in calls:
@@ -237,16 +237,19 @@ class ResizeFaultsTest(base.TestCase):
                 ntpath.dirname(self.path('_revert'))), call)
         self.tell('Confirm', calls, calls, outcomes)
 
-    def names(self, suffix):
+    def below(self, directory):
+        """Paths of all files in a directory of HV1, at any depth."""
         files = self.driver('HV1')._win.files
-        return files.list_dir(ntpath.dirname(self.path(suffix)))
-
-    def beside(self, name):
-        return ntpath.join(ntpath.dirname(self.path('_revert')), name)
+        for name in files.list_dir(directory):
+            path = ntpath.join(directory, name)
+            if files.is_dir(path):
+                yield from self.below(path)
+            else:
+                yield path
 
     def restore(self, backup):
         files = self.driver('HV1')._win.files
-        files.make_dirs(ntpath.dirname(self.path('_revert')))
-        for name, content in backup.items():
-            with files.open(self.beside(name), 'wb') as stream:
+        for path, content in backup.items():
+            files.make_dirs(ntpath.dirname(path))
+            with files.open(path, 'wb') as stream:
                 stream.write(content)

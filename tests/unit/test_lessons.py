@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: has the way), L167 and L169 (need a real Windows).
 FIRST_RELEASE = (
     *range(1, 10), *range(11, 15), *range(16, 20), 21, *range(23, 30), 31, 32,
-    34, 35, 36, 37, *range(39, 44), 47, *range(49, 54), *range(56, 65),
+    34, 35, 36, 37, *range(39, 44), 47, 48, *range(49, 54), *range(56, 65),
     *range(66, 73), *range(124, 130), *range(148, 152), *range(154, 166), 168,
     170, 172, 173, 174)
 
