@@ -9,11 +9,16 @@ from compute_hyperv import model
 from compute_hyperv.plan import metadata
 
 
-def store(context: Any, instance: Any, plan: model.InstancePlan) -> None:
-    """Describe all devices of an instance that was made by *plan*."""
+def describe(context: Any, instance: Any, plan: model.InstancePlan) -> None:
+    """Let the instance's object say what devices *plan* gives it."""
     instance.device_metadata = metadata.plan_metadata(
         plan, nic_tags=_nic_tags(context, instance),
         disk_tags=_disk_tags(context, instance))
+
+
+def store(context: Any, instance: Any, plan: model.InstancePlan) -> None:
+    """Describe all devices of an instance that was made by *plan*."""
+    describe(context, instance, plan)
     instance.save()
 
 
@@ -24,7 +29,7 @@ def replace_nic(context: Any, instance: Any, mac: str,
     if nic is not None:
         tag = _nic_tags(context, instance).get(nic.port_id)
         described.append(metadata.nic_metadata(nic, tag))
-    _replace(instance, 'mac', mac, described)
+    _replace(context, instance, 'mac', mac, described)
 
 
 def replace_volume(context: Any, instance: Any, volume_id: str,
@@ -34,12 +39,17 @@ def replace_volume(context: Any, instance: Any, volume_id: str,
     if volume is not None:
         tag = _disk_tags(context, instance).get(volume.device_name or '')
         described.append(metadata.disk_metadata(volume, tag))
-    _replace(instance, 'serial', volume_id, described)
+    _replace(context, instance, 'serial', volume_id, described)
 
 
-def _replace(instance: Any, key: str, value: str, new: list[Any]) -> None:
-    known = (instance.device_metadata.devices
-             if instance.device_metadata else [])
+def _replace(context: Any, instance: Any, key: str, value: str,
+             new: list[Any]) -> None:
+    # What came with the request is as old as that: devices may have come
+    # and gone while it waited.
+    current = objects.Instance.get_by_uuid(
+        context, instance.uuid,
+        expected_attrs=['device_metadata']).device_metadata
+    known = current.devices if current else []
     devices = [device for device in known
                if not (key in device and getattr(device, key) == value)]
     instance.device_metadata = objects.InstanceDeviceMetadata(

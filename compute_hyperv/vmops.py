@@ -122,6 +122,8 @@ class VMOps:
             plan = self._with_image(context, instance, image_meta, plan,
                                     layout, kept, undo)
             progress.step('disks')
+            # The config drive tells of the devices, too.
+            guestmetadata.describe(context, instance, plan)
             self._make_disks(instance, plan, network_info, injected_files,
                              admin_password, undo)
             self.build(context, instance, plan, network_info,

@@ -78,6 +78,16 @@ class DiskTest(ConfigDriveCase):
         self.assertEqual(b'#!/bin/sh\n',
                          self.read(server, 'latest/user_data'))
 
+    def test_devices_and_their_tags_are_on_it(self):
+        """C15: what the metadata service tells of them."""
+        port = self.neutron.port_1
+        server = self.boot_with_drive(
+            2, networks=[{'port': port['id'], 'tag': 'backup'}])
+        nic, disk = self.metadata(server)['devices']
+        self.assertEqual((port['mac_address'], ['backup']),
+                         (nic['mac'], nic['tags']))
+        self.assertEqual(('scsi', '0:0:0:0'), (disk['bus'], disk['address']))
+
     def test_static_addresses_are_in_the_network_data(self):
         """L035: addresses of networks without DHCP are written down."""
         for name, subnet in self.neutron._subnets.items():

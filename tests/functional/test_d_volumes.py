@@ -5,6 +5,7 @@ import ddt
 from nova import context
 from nova import objects
 
+from compute_hyperv import locks
 from tests.functional import exports
 from tests.functional import volumecase
 
@@ -87,6 +88,20 @@ class AttachTest(volumecase.VolumeTestCase):
         self.assertEqual(
             [('0:0:0:0', None, []), ('0:0:0:2', tagged.id, ['database'])],
             self.disks_of(server))
+
+    def test_metadata_follows_two_detaches_at_a_time(self):
+        """C15: neither brings back what the other took away."""
+        server = self.boot(self.image())
+        volumes = [self.cinder.add_volume() for _ in range(2)]
+        for volume in volumes:
+            self.attach(server, volume)
+        with self.driver()._ops.hotplug._locks.held(
+                locks.instance(server['id'])):
+            for volume in volumes:
+                self.api.delete_server_volume(server['id'], volume.id)
+        self.until(lambda: not self.api.get_server_volumes(server['id']),
+                   'both are detached')
+        self.assertEqual([('0:0:0:0', None, [])], self.disks_of(server))
 
     def test_guest_sees_the_new_size(self):
         """D3, L119: extend of a volume in use."""
