@@ -16,6 +16,7 @@ from compute_hyperv import operation
 from compute_hyperv import oswin
 
 _TIMEOUT_S = 120
+_DEFAULT_POOL = 'rbd'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,14 +85,14 @@ class RBDConnector(base.Connector):
     def connect(self, data: base.Data) -> base.Disk:
         """See :class:`base.Connector`."""
         wanted = Connection.parse(data)
-        number = self._number(wanted)
-        if number is None:
+        # After the host booted, its service may be about to map it.
+        if self._mapping(wanted) is None:
             self._run(self._rbd, 'device', 'map', wanted.image,
                       *wanted.arguments, timeout_s=_TIMEOUT_S)
-            number = operation.until(
-                lambda: self._number(wanted), what=f'disk of {wanted.image}',
-                timeout_s=self._search.attempts * self._search.interval_s,
-                interval_s=self._search.interval_s, clock=self._clock)
+        number = operation.until(
+            lambda: self._number(wanted), what=f'disk of {wanted.image}',
+            timeout_s=self._search.attempts * self._search.interval_s,
+            interval_s=self._search.interval_s, clock=self._clock)
         if number is None:
             raise exception.DiskNotFound(location=wanted.image)
         return base.Disk(path=rf'\\.\PhysicalDrive{number}', number=number)
@@ -99,7 +100,7 @@ class RBDConnector(base.Connector):
     def disconnect(self, data: base.Data) -> None:
         """See :class:`base.Connector`."""
         wanted = Connection.parse(data)
-        if self._shown(wanted) is not None:
+        if self._mapping(wanted) is not None:
             self._run(self._rbd, 'device', 'unmap', wanted.image,
                       *wanted.arguments, timeout_s=_TIMEOUT_S)
 
@@ -113,15 +114,29 @@ class RBDConnector(base.Connector):
         return int(self._win.disk.get_disk_size(number))
 
     def _number(self, wanted: Connection) -> int | None:
-        """Number of the disk that an image is; None if it is not mapped."""
-        number = (self._shown(wanted) or {}).get('disk_number')
+        """Number of the disk that an image is; None if it is none yet."""
+        number = (self._mapping(wanted) or {}).get('disk_number')
         return int(number) if number is not None and int(number) > 0 else None
 
-    def _shown(self, wanted: Connection) -> dict[str, Any] | None:
+    def _mapping(self, wanted: Connection) -> dict[str, Any] | None:
+        """What Ceph's driver knows of an image; None if it is not mapped.
+
+        From the list of all: ``show`` fails for an image that is not mapped
+        as it does when it could not find out.
+
+        :raises CommandFailed: it could not find out.
+        """
+        text = self._run(self._wnbd, 'list', '--format', 'json',
+                         timeout_s=_TIMEOUT_S)
         try:
-            text = self._run(self._wnbd, 'show', wanted.image, '--format',
-                             'json', timeout_s=_TIMEOUT_S)
-        except errors.CommandFailed:
-            return None             # the command's way to say "not mapped"
-        found: dict[str, Any] = json.loads(text)
-        return found
+            mappings = json.loads(text)
+        except ValueError as exc:
+            raise errors.CommandFailed(
+                command=self._wnbd, reason=f'no JSON: {text[:80]}') from exc
+        names = (wanted.image, f'{_DEFAULT_POOL}/{wanted.image}')
+        return next((one for one in mappings if _name(one) in names), None)
+
+
+def _name(mapping: dict[str, Any]) -> str:
+    parts = (mapping.get(key) for key in ('pool', 'namespace', 'image'))
+    return '/'.join(part for part in parts if part)

@@ -222,3 +222,15 @@ class RBDTest(ProtocolMixin, ExtendMixin, volumecase.VolumeTestCase):
 
     def add(self, **kwargs):
         return self.cinder.add_volume(kind=exports.RBD, **kwargs)
+
+    def test_detach_that_learns_nothing_of_the_mapping_fails(self):
+        """It stays mapped, so the server must not be told otherwise."""
+        server = self.boot(self.glance.add_disk('vhdx', **GEN2))
+        volume = self.add()
+        self.attach(server, volume)
+        with self.fabric.faults.failing(kind='program', match='rbd-wnbd *',
+                                        times=None):
+            self.assertEqual('Error', self.try_detach(server, volume))
+        self.assertTrue(self.host.rbd.mapped)
+        self.detach(server, volume)
+        self.assertFalse(self.host.rbd.mapped)
