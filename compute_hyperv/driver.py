@@ -7,6 +7,7 @@ NotImplementedError, as Nova expects.
 
 from typing import Any
 
+from nova import objects
 from nova.virt import driver
 from oslo_log import log as logging
 
@@ -30,7 +31,7 @@ CAPABILITIES = {
     'supports_trusted_certs': True,
     'supports_pcpus': False,
     'supports_accelerators': False,
-    'supports_bfv_rescue': False,
+    'supports_bfv_rescue': True,
     'supports_vtpm': False,
     'supports_secure_boot': True,
     'supports_socket_pci_numa_affinity': False,
@@ -282,7 +283,12 @@ class HyperVDriver(driver.ComputeDriver):
                                 rescue_password, block_device_info)
 
     def unrescue(self, context, instance):
-        self._ops.rescue.unrescue(instance)
+        # Nova gives neither ports nor volumes here.
+        bdms = objects.BlockDeviceMappingList.get_by_instance_uuid(
+            context, instance.uuid)
+        self._ops.rescue.unrescue(
+            instance, instance.get_network_info(),
+            driver.get_block_device_info(instance, bdms))
 
     # -- evacuation -------------------------------------------------------
 

@@ -24,6 +24,7 @@ instances are adopted::
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import ntpath
@@ -157,15 +158,27 @@ class Paths:
             base_dir=self.base_dir)
 
     def find_root(self, vm_name: str) -> str | None:
-        """The system disk that exists, whatever its format."""
-        paths = (self.root_path(vm_name, fmt) for fmt in _DISK_FORMATS)
-        return next((path for path in paths if self.exists(path)), None)
+        """The system disk that exists, whatever its format.
+
+        :raises OSError: nobody can tell; that is not the same as none.
+        """
+        return self._find(vm_name, (self.root_path(vm_name, fmt)
+                                    for fmt in _DISK_FORMATS))
 
     def find_config_drive(self, vm_name: str) -> str | None:
-        """The config drive that exists, whatever its format."""
-        paths = (self.config_path(vm_name, fmt)
-                 for fmt in ('iso', *reversed(_DISK_FORMATS)))
-        return next((path for path in paths if self.exists(path)), None)
+        """The config drive that exists, whatever its format.
+
+        :raises OSError: nobody can tell.
+        """
+        return self._find(vm_name, (
+            self.config_path(vm_name, fmt)
+            for fmt in ('iso', *reversed(_DISK_FORMATS))))
+
+    def _find(self, vm_name: str, paths: Iterable[str]) -> str | None:
+        names = {name.lower() for name
+                 in self.list_dir(self.instance_dir(vm_name))}
+        return next((path for path in paths
+                     if ntpath.basename(path) in names), None)
 
     def unc(self, path: str, host: str, share: str = '') -> str:
         r"""How other hosts reach a local path of *host*.

@@ -1,50 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rescue: an instance boots another image and has its own disk beside it.
+"""Rescue: an instance boots another image and has its own disks beside it.
 
-============= ======================= ===========================
-Slot          Usual                   Rescued
-============= ======================= ===========================
-boot slot     root                    rescue disk
-free SCSI     (nothing)               root
-config drive  config drive            config drive of the rescue
-others        other disks, volumes    the same
-============= ======================= ===========================
+Where the drives go is :mod:`rescuedrives`'s. What Nova expects:
 
-Drives are moved while the VM is off. Their files stay where they are, so
-that the disks of a rescued instance are found as usual.
+=========== ===============================================
+Rescue      Outcome
+=========== ===============================================
+refused     the VM is as Nova stopped it; nothing was touched
+failed      the VM is off, its drives are as before
+done        the VM runs from the rescue medium
+=========== ===============================================
 """
 
 import dataclasses
-import ntpath
 from typing import Any
 
 from nova import exception
 from nova.virt import configdrive as nova_configdrive
 from oslo_log import log as logging
 
+from compute_hyperv import errors
 from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths as paths_module
-from compute_hyperv import vmdrives
+from compute_hyperv import rescuedrives
 
 LOG = logging.getLogger(__name__)
 
-_RESCUE = '-rescue'
+_RETURN_ATTEMPTS = 3
+_RETURN_DELAY_S = 0.5
+_DISK, _DVD = 'disk', 'cdrom'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Medium:
-    """A disk or DVD image and the slot it is in."""
+class _Way:
+    """How a rescue is done: with what, and whether the root gives way."""
 
-    path: str
-    slot: model.Slot
+    generation: model.Generation
+    is_dvd: bool
+    is_stable: bool
 
     @property
-    def kind(self) -> oswin.DriveKind:
-        return (oswin.DriveKind.DVD if self.path.lower().endswith('.iso')
-                else oswin.DriveKind.DISK)
+    def in_front(self) -> bool:
+        """Whether the rescue disk takes the root's slot."""
+        return not self.is_stable or (
+            self.generation is model.Generation.ONE and not self.is_dvd)
+
+    @property
+    def formats(self) -> frozenset[model.DiskFormat]:
+        """Formats of images that the VM boots this way."""
+        if self.is_dvd:
+            return frozenset((model.DiskFormat.ISO,))
+        if self.generation is model.Generation.ONE:
+            return frozenset((model.DiskFormat.VHD, model.DiskFormat.VHDX))
+        return frozenset((model.DiskFormat.VHDX,))
 
 
 class RescueOps:
@@ -55,9 +66,8 @@ class RescueOps:
 
     def __init__(self, *, win: oswin.Win, planner: Any, paths: Any,
                  disks: Any, image_cache: Any, config_drive: Any, power: Any,
-                 locks: locks.Locks, use_cow: bool, **_others: Any) -> None:
-        self._win = win
-        self._planner = planner
+                 volumes: Any, locks: locks.Locks, use_cow: bool,
+                 **_others: Any) -> None:
         self._paths = paths
         self._disks = disks
         self._image_cache = image_cache
@@ -66,7 +76,9 @@ class RescueOps:
         self._locks = locks
         self._source = (model.DiskSource.IMAGE_CHILD if use_cow
                         else model.DiskSource.IMAGE_COPY)
-        self._drives = vmdrives.VmDrives(win)
+        self._drives = rescuedrives.RescueDrives(
+            win=win, planner=planner, paths=paths, volumes=volumes)
+        self._planner = planner
 
     # -- rescue -----------------------------------------------------------
 
@@ -75,8 +87,9 @@ class RescueOps:
                block_device_info: Any) -> None:
         """Boot the rescue image; the VM is off when it fails.
 
-        :raises InstanceNotRescuable: no system disk of its own, an image of
-            another generation or an ISO. Nothing has been touched.
+        :raises InstanceNotRescuable: no disk that can give way, an image of
+            another generation, or one that cannot be booted this way.
+            Nothing has been touched.
         :raises FlavorDiskSmallerThanImage: the image is larger than the
             flavor's disk.
         """
@@ -84,60 +97,74 @@ class RescueOps:
         progress = operation.Progress(f'Rescue of {name}')
         with (self._locks.held(locks.instance(instance.uuid)),
               operation.Rollback(f'rescue of {name}') as undo):
-            generation = model.Generation(self._win.vm.get_vm_generation(
-                name))
-            root = self._root(instance)
+            way = self._choose_way(instance, image_meta, block_device_info)
             progress.step('image')
-            image = self._image(context, instance, image_meta, generation)
+            image = self._image(context, instance, image_meta, way)
             progress.step('power off')
             self._power.power_off(instance, 0, 0)
             progress.step('disks')
-            rescue = self._make_disk(instance, image, root.slot, undo)
-            undo.on_failure(self._boot_from, name, generation, root.path)
-            beside = dataclasses.replace(
-                root, slot=self._free_slot(name, generation))
-            self._detach(instance, root, undo)
-            self._attach(instance, beside, undo)
-            self._attach(instance, rescue, undo)
-            self._swap_config_drive(instance, network_info, password, undo)
-            self._boot_from(name, generation, rescue.path)
+            if self._drives.own_files(name):
+                # Of a return that failed.
+                self._drives.put_back(instance, block_device_info)
+            undo.on_failure(self._drives.put_back, instance,
+                            block_device_info)
+            path = self._make_disk(instance, image)
+            if way.in_front:
+                self._drives.put_in_front(instance, path, block_device_info)
+            else:
+                self._drives.add(instance, path)
+            self._swap_config_drive(instance, network_info, password)
             progress.step('power on')
             undo.on_failure(self._power.power_off, instance, 0, 0)
             self._power.power_on(instance, network_info, block_device_info)
         LOG.info("Rescued in %.1f seconds.", progress.elapsed_s,
                  instance=instance)
 
-    def _root(self, instance: Any) -> _Medium:
-        """The system disk, in the slot that the VM boots from."""
-        path = self._paths.find_root(instance.name)
-        for medium in self._media(instance.name):
-            if path and paths_module.same(medium.path, path):
-                if medium.slot.lun == medium.slot.controller == 0:
-                    return medium
-        raise exception.InstanceNotRescuable(
-            instance_id=instance.uuid,
-            reason='it does not boot from a local system disk')
+    def _choose_way(self, instance: Any, image_meta: Any,
+                    block_device_info: Any) -> _Way:
+        generation = self._drives.generation(instance.name)
+        device = image_meta.properties.get('hw_rescue_device')
+        bus = image_meta.properties.get('hw_rescue_bus')
+        boot = rescuedrives.boot_slot(generation)
+        if device not in (None, _DISK, _DVD):
+            raise _refusal(instance, f'image property hw_rescue_device='
+                                     f'{device}; allowed: {_DVD}, {_DISK}')
+        if bus not in (None, boot.bus.value):
+            raise _refusal(
+                instance, f'image property hw_rescue_bus={bus}; allowed for '
+                f'generation {int(generation)}: {boot.bus.value}')
+        way = _Way(generation=generation, is_dvd=device == _DVD,
+                   is_stable=bool(device or bus))
+        if way.in_front:
+            self._require_movable(instance, boot, block_device_info)
+        return way
+
+    def _require_movable(self, instance: Any, boot: model.Slot,
+                         block_device_info: Any) -> None:
+        """The VM boots from a disk that can be put into another slot."""
+        if self._planner.root_volume(block_device_info) is not None:
+            return
+        root = self._drives.own_root(instance.name)
+        if (root is None or root.slot != boot) and (
+                not self._drives.own_files(instance.name)):
+            raise _refusal(instance,
+                           'it does not boot from a local system disk')
 
     def _image(self, context: Any, instance: Any, image_meta: Any,
-               generation: model.Generation) -> model.CachedImage:
+               way: _Way) -> model.CachedImage:
         """The image as it is: never grown to the flavor."""
         machine = image_meta.properties.get('hw_machine_type')
-        if machine and not machine.endswith(str(int(generation))):
-            raise exception.InstanceNotRescuable(
-                instance_id=instance.uuid,
-                reason=f'the rescue image is for {machine}, the server is of '
-                       f'generation {int(generation)}')
+        number = int(way.generation)
+        if machine and not machine.endswith(str(number)):
+            raise _refusal(instance, f'the rescue image is for {machine}, '
+                                     f'the server is of generation {number}')
         image: model.CachedImage = self._image_cache.get(
             context, instance, image_meta)
-        usable = {model.DiskFormat.VHDX}
-        if generation is model.Generation.ONE:
-            usable.add(model.DiskFormat.VHD)
-        if image.format not in usable:
-            raise exception.InstanceNotRescuable(
-                instance_id=instance.uuid,
-                reason=f'a server of generation {int(generation)} does not '
-                       f'boot a rescue image in the format '
-                       f'{image.format.value}')
+        if image.format not in way.formats:
+            raise _refusal(
+                instance, f'a server of generation {number} does not boot a '
+                f'rescue image in the format {image.format.value} from a '
+                f'{_DVD if way.is_dvd else _DISK} (hw_rescue_device)')
         flavor_bytes = instance.flavor.root_gb * model.GIB
         if 0 < flavor_bytes < image.virtual_size_bytes:
             raise exception.FlavorDiskSmallerThanImage(
@@ -145,138 +172,60 @@ class RescueOps:
                 image_size=image.virtual_size_bytes)
         return image
 
-    def _make_disk(self, instance: Any, image: model.CachedImage,
-                   slot: model.Slot, undo: operation.Rollback) -> _Medium:
-        stem = self._paths.layout(instance.name).root_stem
-        path = f'{stem}{_RESCUE}.{image.format.value}'
-        self._paths.remove(path)        # of a process that was killed
-        self._disks.create([model.DiskSpec(
-            role=model.DiskRole.ROOT, source=self._source, path=path,
-            format=image.format, size_bytes=0, slot=slot, boot_index=0,
-            parent_path=image.path)], undo)
-        return _Medium(path=path, slot=slot)
+    def _make_disk(self, instance: Any, image: model.CachedImage) -> str:
+        path = rescuedrives.beside(
+            self._paths.layout(instance.name).root_path(image.format))
+        source = (model.DiskSource.IMAGE_COPY
+                  if image.format is model.DiskFormat.ISO else self._source)
+        with operation.Rollback(f'rescue disk {path}') as undo:
+            self._disks.create([model.DiskSpec(
+                role=model.DiskRole.ROOT, source=source, path=path,
+                format=image.format, size_bytes=0, boot_index=0,
+                slot=rescuedrives.boot_slot(model.Generation.TWO),
+                parent_path=image.path)], undo)
+        return path
 
     def _swap_config_drive(self, instance: Any, network_info: Any,
-                           password: str, undo: operation.Rollback) -> None:
+                           password: str) -> None:
         """Put a config drive with the rescue's password in place."""
         if not nova_configdrive.required_by(instance):
             return
         found = self._paths.find_config_drive(instance.name)
-        usual = next((medium for medium in self._media(instance.name)
+        usual = next((medium for medium in self._drives.media(instance.name)
                       if found and paths_module.same(medium.path, found)),
                      None)
         if usual is None:
             return
-        stem, extension = ntpath.splitext(usual.path)
-        rescue = _Medium(path=f'{stem}{_RESCUE}{extension}', slot=usual.slot)
-        self._paths.remove(rescue.path)
-        self._config_drive.create(
-            model.DiskSpec(
-                role=model.DiskRole.CONFIG, path=rescue.path, size_bytes=0,
-                source=model.DiskSource.CONFIG_DRIVE, slot=usual.slot,
-                format=model.DiskFormat(extension[1:].lower())),
-            self._config_drive.metadata(instance, network_info, None,
-                                        password), undo)
-        self._detach(instance, usual, undo)
-        self._attach(instance, rescue, undo)
+        path = rescuedrives.beside(usual.path)
+        with operation.Rollback(f'config drive {path}') as undo:
+            self._config_drive.create(
+                model.DiskSpec(
+                    role=model.DiskRole.CONFIG, path=path, size_bytes=0,
+                    source=model.DiskSource.CONFIG_DRIVE, slot=usual.slot,
+                    format=model.DiskFormat(path.rsplit('.', 1)[1].lower())),
+                self._config_drive.metadata(instance, network_info, None,
+                                            password), undo)
+        self._drives.exchange(instance.name, usual.path, path)
 
     # -- unrescue ---------------------------------------------------------
 
-    def unrescue(self, instance: Any) -> None:
+    def unrescue(self, instance: Any, network_info: Any,
+                 block_device_info: Any) -> None:
         """Boot the instance's own disk again; can be repeated."""
-        name = instance.name
         with self._locks.held(locks.instance(instance.uuid)):
-            self._power.power_off(instance, 0, 0)
-            generation = model.Generation(
-                self._win.vm.get_vm_generation(name))
-            media = self._media(name)
-            for medium in media:
-                if self._is_rescue(medium.path):
-                    self._drives.remove_at(name, medium.slot)
-            self._put_root_back(instance, generation)
-            for medium in media:
-                if (self._is_rescue(medium.path)
-                        and 'configdrive' in medium.path):
-                    self._put_back(instance, medium)
-            for medium in media:
-                if self._is_rescue(medium.path):
-                    self._paths.remove(medium.path)
-            self._power.power_on(instance, instance.get_network_info())
+            # Nova does not let anybody repeat it: a trouble that passes is
+            # waited out here.
+            operation.retry(
+                self._leave, instance, block_device_info, on=(Exception,),
+                only_if=errors.is_expected, attempts=_RETURN_ATTEMPTS,
+                delay_s=_RETURN_DELAY_S)
+            self._power.power_on(instance, network_info, block_device_info)
 
-    def _put_root_back(self, instance: Any,
-                       generation: model.Generation) -> None:
-        name = instance.name
-        root = self._paths.find_root(name)
-        bus = (model.Bus.IDE if generation is model.Generation.ONE
-               else model.Bus.SCSI)
-        boot = _Medium(path=root,
-                       slot=model.Slot(bus=bus, controller=0, lun=0))
-        for medium in self._media(name):
-            if paths_module.same(medium.path, root):
-                if medium.slot == boot.slot:
-                    return
-                self._drives.remove_at(name, medium.slot)
-        self._plug(instance, boot)
-        self._boot_from(name, generation, root)
+    def _leave(self, instance: Any, block_device_info: Any) -> None:
+        self._power.power_off(instance, 0, 0)
+        self._drives.put_back(instance, block_device_info)
 
-    def _put_back(self, instance: Any, rescue: _Medium) -> None:
-        """Plug the usual config drive in where the rescue's was."""
-        self._plug(instance, dataclasses.replace(
-            rescue, path=rescue.path.replace(_RESCUE, '')))
 
-    def _is_rescue(self, path: str) -> bool:
-        return ntpath.splitext(ntpath.basename(path))[0].endswith(_RESCUE)
-
-    # -- drives -----------------------------------------------------------
-
-    def _media(self, vm_name: str) -> list[_Medium]:
-        """What is in the drives of a VM, except physical disks."""
-        found = []
-        media = self._paths_by_drive(vm_name)
-        for drive in self._drives.all_of(vm_name):
-            if drive.is_physical:
-                continue
-            path = media.get(drive.resource.path_().upper())
-            if path:
-                found.append(_Medium(path=path, slot=drive.slot))
-        return found
-
-    def _paths_by_drive(self, vm_name: str) -> dict[str, str]:
-        """WMI path of a drive -> path of the image in it."""
-        settings = self._win.vm._lookup_vm_check(vm_name)
-        return {medium.Parent.upper(): medium.HostResource[0]
-                for medium in self._win.vm._compat_conn.query(
-                    "SELECT * FROM Msvm_StorageAllocationSettingData WHERE "
-                    f"InstanceID LIKE '{settings.InstanceID}%'")
-                if medium.HostResource}
-
-    def _free_slot(self, vm_name: str,
-                   generation: model.Generation) -> model.Slot:
-        taken = [drive.slot for drive in self._drives.all_of(vm_name)]
-        slot: model.Slot = self._planner.free_slot(generation, taken)
-        return slot
-
-    def _plug(self, instance: Any, medium: _Medium) -> None:
-        """Plug a medium in where none is; one that is there may stay."""
-        self._drives.remove_at(instance.name, medium.slot)
-        self._win.attach_drive(instance.name, medium.path, medium.slot,
-                               medium.kind)
-        qos = self._planner.disk_qos(instance)
-        if qos is not None and medium.kind is oswin.DriveKind.DISK:
-            self._win.vm.set_disk_qos_specs(medium.path, qos.max_iops)
-
-    def _attach(self, instance: Any, medium: _Medium,
-                undo: operation.Rollback) -> None:
-        undo.on_failure(self._drives.remove_at, instance.name, medium.slot)
-        self._plug(instance, medium)
-
-    def _detach(self, instance: Any, medium: _Medium,
-                undo: operation.Rollback) -> None:
-        undo.on_failure(self._plug, instance, medium)
-        self._drives.remove_at(instance.name, medium.slot)
-
-    def _boot_from(self, vm_name: str, generation: model.Generation,
-                   path: str) -> None:
-        """Generation 1 boots from its first IDE slot; 2 has an order."""
-        if generation is model.Generation.TWO:
-            self._win.vm.set_boot_order(vm_name, [path])
+def _refusal(instance: Any, reason: str) -> exception.InstanceNotRescuable:
+    return exception.InstanceNotRescuable(instance_id=instance.uuid,
+                                          reason=reason)

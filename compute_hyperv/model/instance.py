@@ -78,8 +78,5 @@ class InstancePlan:
     @property
     def boot_devices(self) -> tuple[BootDevice, ...]:
         """Boot order of generation 1: an ISO image comes first."""
-        order = [BootDevice.HARD_DISK, BootDevice.CDROM,
-                 BootDevice.NETWORK, BootDevice.FLOPPY]
-        if any(disk.role is DiskRole.ISO for disk in self.disks):
-            order[:2] = [BootDevice.CDROM, BootDevice.HARD_DISK]
-        return tuple(order)
+        return BootDevice.order(dvd_first=any(
+            disk.role is DiskRole.ISO for disk in self.disks))

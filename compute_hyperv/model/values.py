@@ -107,6 +107,14 @@ class BootDevice(enum.IntEnum):
     HARD_DISK = 2
     NETWORK = 3
 
+    @classmethod
+    def order(cls, *, dvd_first: bool) -> tuple[BootDevice, ...]:
+        """All of them, in the order in which the BIOS is to look."""
+        disks = [cls.HARD_DISK, cls.CDROM]
+        if dvd_first:
+            disks.reverse()
+        return (*disks, cls.NETWORK, cls.FLOPPY)
+
 
 class OSType(enum.Enum):
     """Guest families that Nova's ``os_type`` image property knows."""

@@ -84,14 +84,19 @@ class Planner:
                                    self._options.disks.volumes)
 
     def free_slot(self, generation: model.Generation,
-                  taken: collections.abc.Iterable[model.Slot]
-                  ) -> model.Slot:
-        """A SCSI slot for one more data disk.
+                  taken: collections.abc.Iterable[model.Slot],
+                  bus: model.Bus = model.Bus.SCSI) -> model.Slot:
+        """A slot for one more drive.
 
         :raises nova.exception.TooManyDiskDevices: there is none.
         """
         return slots.Slots(generation, self._caps, taken).take(
-            model.Bus.SCSI, 'the disk')
+            bus, 'the disk')
+
+    def root_volume(self, block_device_info: disks.BlockDeviceInfo | None
+                    ) -> disks.BlockDevice | None:
+        """The volume that an instance boots from; None without one."""
+        return disks.find_root_volume(block_device_info or {})
 
     def disk_qos(self, instance: objects.Instance) -> model.QosSpec | None:
         """The limit of every local disk of an instance."""

@@ -86,7 +86,7 @@ class DiskPlanner:
             protocol that this node does not know.
         """
         mapping = tuple(info.get('block_device_mapping') or ())
-        root_volume = _find_root_volume(info, mapping)
+        root_volume = find_root_volume(info)
         # The boot slot first, then the config drive, so that data disks
         # cannot take either.
         boot: list[model.DiskSpec] = []
@@ -269,12 +269,13 @@ def fit_image(disk: model.DiskSpec, image: model.CachedImage,
         path=layout.root_path(image.format))
 
 
-def _find_root_volume(info: BlockDeviceInfo,
-                      volumes: tuple[BlockDevice, ...]
-                      ) -> BlockDevice | None:
-    """The volume at the root device's name, whatever its position."""
+def find_root_volume(info: BlockDeviceInfo) -> BlockDevice | None:
+    """The volume at the root device's name, whatever its position.
+
+    :param info: as for :meth:`DiskPlanner.plan`.
+    """
     root_device = _text(info.get('root_device_name'))
-    return next((volume for volume in volumes
+    return next((volume for volume in info.get('block_device_mapping') or ()
                  if root_device
                  and _text(volume.get('mount_device')) == root_device),
                 None)

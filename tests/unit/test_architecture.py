@@ -27,7 +27,7 @@ RANK = {
     'imagecache': 4, 'volumeops': 4, 'console': 4,
     'hotplug': 5, 'powerops': 5, 'vmops': 5, 'snapshotops': 5,
     'heldvolumes': 5.5, 'volumesnapshots': 6, 'arrivals': 5.5,
-    'rescueops': 6, 'sharedstorage': 5,
+    'rescuedrives': 5, 'rescueops': 6, 'sharedstorage': 5,
     'migrationops': 6, 'livemigrationops': 6, 'eventhandler': 6,
     'recovery': 6,
     'cluster': 7,

@@ -156,9 +156,10 @@ class PageTest(unittest.TestCase):
 
     def test_table_shows_title_status_note_and_proof(self):
         row = next(row for row in TOOL['rows']()
-                   if row.name == 'feature.B7')
+                   if row.name.startswith('nova.') and row.tests
+                   and row.note and not set(row.note) & set('*`|_'))
         page = TOOL['page']()
-        begin = page.index(f'* - B7: {row.title}\n')
+        begin = page.index(f'* - {row.title}\n')
         shown = page[begin:page.index('   * - ', begin + 1)]
         self.assertIn(f'- {row.status}\n', shown)
         self.assertIn(f'- {row.note}\n', shown)

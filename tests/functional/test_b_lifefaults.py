@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshot, rescue, rebuild, evacuate and shelve with every call failing once.
+
+Nova's compute manager does each operation as an RPC would have it, over a
+server that was booted through the API; that makes some hundred operations
+affordable. Whichever call to the host fails, the instance is in the state in
+which Nova expects it, its data is intact, nothing is left on the host, and
+the operation works when it is repeated.
+"""
+
+import collections
+import contextlib
+import ntpath
+import re
+import sys
+
+import ddt
+from nova.compute import task_states
+from nova.compute import vm_states
+from nova import context as nova_context
+from nova import exception
+from nova import objects
+
+from compute_hyperv.sim import disks
+from compute_hyperv.sim import guestdisks
+from compute_hyperv.sim import vm as sim_vm
+from tests.functional import base
+from tests.functional import test_b_faults
+
+#: Tests that share the calls of one operation.
+HANDS = 3
+
+MARK = b'written by the guest' * 200
+MARK_AT = 15 << 20
+GEN2 = {'hw_machine_type': 'hyperv-gen2'}
+#: What comes and goes by itself below the instances path.
+PASSING = ('\\_base', '\\locks', 'console.log')
+
+#: Parts of labels that are others in each run.
+VARYING = re.compile(r'[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}',
+                     re.IGNORECASE)
+
+
+class LifeFaults(base.TestCase):
+    """One server of generation 2: port, config drive, ephemeral disk."""
+
+    def setUp(self):
+        super().setUp()
+        self.missed = 0
+        self.server = self.boot(
+            self.glance.add_disk(**GEN2), networks='auto', config_drive=True,
+            flavor_id=self.flavor(disk_gib=1, ephemeral_gib=1))
+        self.context = nova_context.get_admin_context()
+        self.instance = objects.Instance.get_by_uuid(
+            self.context, self.server['id'], expected_attrs=[
+                'flavor', 'metadata', 'system_metadata', 'device_metadata',
+                'info_cache', 'trusted_certs'])
+        self.name = self.instance.name
+        self.manager = self.computes['HV1'].manager
+        for disk in guestdisks.of(self.vm(self.server).vm):
+            if 'configdrive' not in disk.path:
+                disk.write(MARK_AT, MARK)
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(config_drive_cdrom=True, group='hyperv')
+
+    # What Nova does.
+
+    def devices(self):
+        return self.manager._get_instance_block_device_info(
+            self.context, self.instance)
+
+    def network_info(self):
+        return self.manager.network_api.get_instance_nw_info(
+            self.context, self.instance)
+
+    def manage(self, task_state, call, *args, **kwargs):
+        """Let the compute manager do it; whether it could."""
+        self.instance.task_state = task_state
+        self.instance.save()
+        try:
+            call(self.context, *args, **kwargs)
+        except exception.NovaException:
+            return False
+        self.assertIsNone(self.instance.task_state)
+        return True
+
+    def start(self):
+        """A stopped server is started again."""
+        self.driver().power_on(self.context, self.instance,
+                               self.network_info(), self.devices())
+
+    # What is to be seen.
+
+    def looks(self, host='HV1'):
+        """All that a user or an administrator would see of the VM."""
+        view = self.view(host).vm(self.name)
+        return {
+            'state': view.state, 'nics': view.nics, 'notes': view.notes,
+            'drives': {(drive.name, drive.bus, drive.controller, drive.lun)
+                       for drive in view.drives},
+            'boots': view.boot_order[0], 'type': view.settings[
+                'UserSnapshotType'],
+            'snapshots': len(self.fabric.host(host).v2.find(
+                'Msvm_VirtualSystemSettingData')),
+            'files': self.files(host)}
+
+    def files(self, host='HV1'):
+        listing = self.fabric.host(host).storage.drive('C').listing()
+        return sorted(
+            path for path in listing if 'instances' in path.lower()
+            and not path.endswith('\\export\\')
+            and not any(part in path for part in PASSING))
+
+    def assert_data(self, what, host='HV1'):
+        for name in ('root.vhdx', 'eph0.vhdx'):
+            path = ntpath.join(self.driver(host)._ops.vms._paths.
+                               instance_dir(self.name), name)
+            with self.open_disk(path, host) as disk:
+                self.assertEqual(MARK, disk.read(MARK_AT, len(MARK)),
+                                 (what, name))
+
+    def assert_looks(self, wanted, what, **changes):
+        self.assertEqual(wanted | changes, self.looks(), what)
+        self.assert_data(what)
+
+    def assert_nothing(self, what, host='HV1'):
+        """The host knows nothing of the instance."""
+        self.assertEqual([], self.view(host).vm_names, what)
+        self.assertEqual([], [path for path in self.files(host)
+                              if self.name in path], what)
+
+    # Sweeping.
+
+    def recorded(self, operation, host='HV1'):
+        """The calls of an operation: kind, pattern of the label, number."""
+        with self.fabric.recorder.recording() as calls:
+            operation()
+        numbers = collections.Counter()
+        found = []
+        for call in calls:
+            if call.kind in test_b_faults.KINDS and call.host == host and (
+                    self.is_ours(call.label)):
+                pattern = VARYING.sub('*', call.label).replace('[', '?')
+                numbers[call.kind, pattern] += 1
+                found.append((call.kind, pattern,
+                              numbers[call.kind, pattern]))
+        return self.without_repetition(found)
+
+    @staticmethod
+    def is_ours(label):
+        # The console writes its log in a thread of its own.
+        return 'console.log' not in label and (
+            label not in test_b_faults.CLOSING)
+
+    @staticmethod
+    def without_repetition(calls):
+        """Of the many files that go onto a config drive only the first."""
+        seen, found = set(), []
+        for call in calls:
+            what = (call[1].split()[0] if '.iso.files' in call[1] else call)
+            if what not in seen:
+                found.append(call)
+            seen.add(what)
+        return found
+
+    @contextlib.contextmanager
+    def failing(self, call, host='HV1'):
+        kind, pattern, number = call
+        with self.fabric.faults.failing(host=host, kind=kind, match=pattern,
+                                        nth=number) as fault:
+            yield
+        self.missed += not fault.hits
+
+    def tell(self, what, own, calls, outcomes):
+        print(f'{what}: {len(own)} of {len(calls)} calls failed once each: '
+              + ', '.join(f'{count} {outcome}' for outcome, count
+                          in sorted(outcomes.items()))
+              + f'; {self.missed} not met again ({base.mode()})',
+              file=sys.__stderr__)
+        self.assertEqual(len(own), outcomes.total())
+        self.assertLess(self.missed * 4, len(own))
+
+
+@ddt.ddt
+class SnapshotFaultsTest(LifeFaults):
+
+    def snapshot(self):
+        """Make an image; whether it came to be."""
+        self.image_id = self.glance.create(name='snapshot')['id']
+        self.manage(task_states.IMAGE_SNAPSHOT,
+                    self.manager._snapshot_instance, self.image_id,
+                    self.instance, task_states.IMAGE_SNAPSHOT)
+        self.assertIsNone(self.instance.task_state)
+        self.assertEqual(vm_states.ACTIVE, self.instance.vm_state)
+        return self.glance.has(self.image_id)
+
+    def check_image(self, what):
+        self.assertEqual('active',
+                         self.glance.image(self.image_id)['status'], what)
+        with disks.open_disk(
+                self.glance.path(self.image_id), writable=False,
+                resolve=str) as disk:
+            self.assertEqual(MARK, disk.read(MARK_AT, len(MARK)), what)
+        self.glance.delete(self.image_id)
+
+    def sweep(self, what, hand):
+        before = self.looks()
+        calls = self.recorded(self.snapshot)
+        own, outcomes = calls[hand::HANDS], collections.Counter()
+        for call in own:
+            with self.failing(call):
+                made = self.snapshot()
+            outcomes['made' if made else 'failed'] += 1
+            if made:
+                self.check_image(call)
+            self.assert_looks(before, call)
+        self.assertTrue(self.snapshot())
+        self.check_image('in the end')
+        self.tell(f'Snapshot, {what}', own, calls, outcomes)
+
+    @ddt.data(*range(HANDS))
+    def test_running(self, hand):
+        """L101: no checkpoint, no export, no image; the server runs on."""
+        self.sweep('running', hand)
+
+    @ddt.data(0)
+    def test_quiesced(self, hand):
+        """L104: nor another type of checkpoints than before."""
+        self.instance.system_metadata['image_os_require_quiesce'] = 'yes'
+        self.instance.save()
+        self.sweep('quiesced', hand)
+
+    @ddt.data(*range(HANDS - 1))
+    def test_stopped(self, hand):
+        self.view().request_state(self.vm(self.server), sim_vm.OFF)
+        self.sweep('stopped', hand)
+
+
+@ddt.ddt
+class RescueFaultsTest(LifeFaults):
+
+    def setUp(self):
+        super().setUp()
+        self.rescue_id = self.glance.add_disk(seed=2)
+        self.usual = self.looks()
+        self.rescue()       # the image is in the cache in all runs
+        self.unrescue()
+
+    def rescue(self):
+        return self.manage(task_states.RESCUING,
+                           self.manager.rescue_instance, self.instance,
+                           'secret', self.rescue_id, False)
+
+    def unrescue(self):
+        return self.manage(task_states.UNRESCUING,
+                           self.manager.unrescue_instance, self.instance)
+
+    def check_rescued(self, what):
+        self.assertEqual(vm_states.RESCUED, self.instance.vm_state)
+        now = self.looks()
+        self.assertEqual('running', now['state'], what)
+        self.assertEqual('root-rescue.vhdx', now['boots'], what)
+        self.assertEqual(4, len(now['drives']), what)
+        self.assert_data(what)
+
+    def check_usual(self, what):
+        self.assertEqual(vm_states.ACTIVE, self.instance.vm_state)
+        self.assert_looks(self.usual, what)
+
+    def check_failed(self, what):
+        """In ERROR, off unless it could not be stopped."""
+        self.assertEqual(vm_states.ERROR, self.instance.vm_state)
+        state = self.looks()['state']
+        self.assertIn(state, ('off', 'running'))
+        self.assert_looks(self.usual, what, state=state)
+
+    @ddt.data(*range(HANDS))
+    def test_rescue(self, hand):
+        """L099: it boots the rescue image, or is off as it was before."""
+        calls = self.recorded(self.rescue)
+        self.unrescue()
+        own, outcomes = calls[hand::HANDS], collections.Counter()
+        for call in own:
+            with self.failing(call):
+                rescued = self.rescue()
+            outcomes['rescued' if rescued else 'failed'] += 1
+            if rescued:
+                self.check_rescued(call)
+                self.assertTrue(self.unrescue())
+                self.check_usual(call)
+            else:
+                self.check_failed(call)
+        self.assertTrue(self.rescue())
+        self.assertTrue(self.unrescue())
+        self.check_usual('in the end')
+        self.tell('Rescue', own, calls, outcomes)
+
+    @ddt.data(*range(HANDS))
+    def test_unrescue(self, hand):
+        """L098: the server has its disks back; a rescue can follow."""
+        self.rescue()
+        calls = self.recorded(self.unrescue)
+        own, outcomes = calls[hand::HANDS], collections.Counter()
+        for call in own:
+            self.assertTrue(self.rescue(), call)
+            self.check_rescued(call)
+            with self.failing(call):
+                back = self.unrescue()
+            outcomes['back' if back else 'failed'] += 1
+            if back:
+                self.check_usual(call)
+            self.assert_data(call)
+        self.assertTrue(self.rescue())
+        self.assertTrue(self.unrescue())
+        self.check_usual('in the end')
+        self.tell('Unrescue', own, calls, outcomes)
