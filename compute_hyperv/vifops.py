@@ -129,13 +129,12 @@ class VifOps:
         if not is_there:
             self._win.vm.create_nic(instance.name, nic.port_id, nic.mac)
         self.plug(instance, vif)
-        if self._vswitch:
-            self._apply_details(nic.port_id, vif.get('details') or {})
 
     def plug(self, instance: Any, vif: Any) -> None:
         """Connect a NIC; doing it again is harmless.
 
         One that the VM lacks (an attach that was interrupted) is added.
+        Port security and bandwidth become what Neutron says now.
 
         :raises VirtualInterfacePlugException: unsuitable port or switch.
         """
@@ -148,6 +147,7 @@ class VifOps:
                 self._win.vm.create_nic(instance.name, port_id,
                                         vif['address'])
                 self._connect(port_id, self._vswitch)
+            self._apply_details(port_id, vif.get('details') or {})
         if vif['type'] == network_model.VIF_TYPE_OVS:
             self._add_ovs_port(instance, vif)
 
@@ -273,15 +273,21 @@ class VifOps:
     def _apply_details(self, port_id: str, details: Any) -> None:
         """Apply what Neutron's mechanism driver wrote into the port.
 
+        What it says nothing about stays: an agent may have set it.
+
         :param details: Neutron's ``binding:vif_details``; of interest are
             ``port_security_enabled`` and ``qos``: ``{'min_kbps': ..,
             'max_kbps': .., 'max_burst_kbps': .., 'max_burst_size_kb': ..}``,
-            all optional.
+            all optional; none of them means no limit any more.
         """
-        if details.get('port_security_enabled') is False:
-            self._win.net.set_vswitch_port_mac_spoofing(port_id, True)
-        if details.get('qos'):
-            self._win.net.set_port_qos_rule(port_id, details['qos'])
+        net = self._win.net
+        if details.get('port_security_enabled') is not None:
+            net.set_vswitch_port_mac_spoofing(
+                port_id, not details['port_security_enabled'])
+        if any((details.get('qos') or {}).values()):
+            net.set_port_qos_rule(port_id, details['qos'])
+        elif 'qos' in details:
+            net.remove_port_qos_rule(port_id)
 
     def _add_ovs_port(self, instance: Any, vif: Any) -> None:
         port_id = vif['id']

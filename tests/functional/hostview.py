@@ -42,6 +42,8 @@ class Nic:
     port_id: str        #: ElementName: the Neutron port
     mac: str            #: 12 hex digits, upper case
     switch: str         #: name of the switch, '' when not connected
+    may_spoof: bool     #: send with other MAC addresses
+    limit_bps: int      #: bandwidth, 0 for no limit
 
 
 class VmView:
@@ -127,12 +129,19 @@ class VmView:
 
     def _nic(self, nic):
         store = self.vm.host.v2
-        switch = ''
+        switch, features = '', []
         for port in self.vm.children(nic):
             for path in port.get('HostResource') or ():
                 switch = store.by_path(path)['ElementName']
+            features += store.under(
+                port['InstanceID'],
+                'Msvm_EthernetSwitchPortFeatureSettingData')
         return Nic(port_id=nic['ElementName'],
-                   mac=(nic['Address'] or '').upper(), switch=switch)
+                   mac=(nic['Address'] or '').upper(), switch=switch,
+                   may_spoof=any(feature.get('AllowMacSpoofing')
+                                 for feature in features),
+                   limit_bps=sum(int(feature.get('Limit') or 0)
+                                 for feature in features))
 
     @property
     def boot(self):

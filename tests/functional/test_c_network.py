@@ -154,6 +154,34 @@ class RestartTest(NicCase):
         self.assertEqual('running', self.vm(server).state)
 
 
+class DetailsTest(NicCase):
+    """What Neutron's mechanism driver wrote into the port."""
+
+    def hard_reboot_with(self, server, **details):
+        port, = self.neutron.ports(server['id'])
+        port['binding:vif_details'] = details
+        self.api.post_server_action(server['id'],
+                                    {'reboot': {'type': 'HARD'}})
+        self._wait_for_server_parameter(
+            server, {'status': 'ACTIVE', 'OS-EXT-STS:task_state': None})
+        nic, = self.vm(server).nics
+        return nic.may_spoof, nic.limit_bps
+
+    def test_changes_come_with_a_hard_reboot(self):
+        """C9: port security and bandwidth, there and back."""
+        server = self.server()
+        for details, expected in (
+                ({}, (False, 0)),
+                ({'port_security_enabled': False,
+                  'qos': {'max_kbps': 20000}}, (True, 20000 << 10)),
+                ({'qos': {'max_kbps': 30000}}, (True, 30000 << 10)),
+                ({}, (True, 30000 << 10)),      # an agent may have set it
+                ({'port_security_enabled': True, 'qos': {}}, (False, 0))):
+            self.assertEqual(expected,
+                             self.hard_reboot_with(server, **details),
+                             details)
+
+
 class MissingSwitchTest(NicCase):
 
     def _set_flags(self):

@@ -53,6 +53,9 @@ class Host:
     def set_port_qos_rule(self, port_id, rule):
         self.nics[port_id]['qos'] = rule
 
+    def remove_port_qos_rule(self, port_id):
+        self.nics[port_id].pop('qos', None)
+
     def state(self, vm_name):
         return self.vm_state
 
@@ -214,6 +217,24 @@ class PlugTest(Case):
         self.assertEqual(
             {vif['id']: {'vm': self.instance.name, 'mac': vif['address'],
                          'switch': SWITCH}}, self.host.nics)
+
+    @ddt.data(({}, (True, {'max_kbps': 1})),
+              ({'port_security_enabled': None}, (True, {'max_kbps': 1})),
+              ({'port_security_enabled': True}, (False, {'max_kbps': 1})),
+              ({'qos': {'min_kbps': 2}}, (True, {'min_kbps': 2})),
+              ({'qos': {'max_kbps': 0}}, (True, None)),
+              ({'qos': {}}, (True, None)), ({'qos': None}, (True, None)))
+    @ddt.unpack
+    def test_what_neutron_says_replaces_what_was_set(self, details,
+                                                     expected):
+        """C9: what it says nothing about stays."""
+        vif = factories.vif(details={'port_security_enabled': False,
+                                     'qos': {'max_kbps': 1}})
+        self.ops().plug_all(self.instance, [vif])
+        vif['details'] = details
+        self.ops().plug_all(self.instance, [vif])
+        nic = self.host.nics[vif['id']]
+        self.assertEqual(expected, (nic['spoofing'], nic.get('qos')))
 
     def test_failed_binding_tells_the_usual_causes(self):
         """L126: a failed port binding logs the usual causes."""
