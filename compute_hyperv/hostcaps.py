@@ -56,6 +56,7 @@ def caps_of(version: str, *, clustered: bool = False) -> model.HostCaps:
     is_2016 = windows.major >= 10
     return model.HostCaps(
         windows=windows, limits=_limits(windows.build if is_2016 else 0),
+        nics=64 if windows.build >= _BUILD_2019 else 8,
         hot_nic=is_2016, nested=is_2016, linux_secure_boot=is_2016,
         vtpm=is_2016, dda=is_2016,
         # Removed by the security updates of 2020 to 2021 (KB4570006); 2016

@@ -56,6 +56,8 @@ class HostCaps:
     ide_luns: int = IDE_LUNS
     scsi_controllers: int = SCSI_CONTROLLERS
     scsi_luns: int = SCSI_LUNS
+    #: Synthetic NICs of a VM (64 since 2019).
+    nics: int = 8
     #: NICs can be added to running generation 2 VMs (2016).
     hot_nic: bool
     #: VMs can run VMs (2016).

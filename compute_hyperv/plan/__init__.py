@@ -66,10 +66,14 @@ class Planner:
             # Nova would ask other hosts, which have no more slots, and hide
             # the reason from the user.
             raise request.conflict(str(exc)) from exc
+        ports = self.nics(network_info)
+        if len(ports) > self._caps.nics:
+            raise request.host_cannot(
+                f'a VM has at most {self._caps.nics} NICs on this host '
+                f'({self._caps.windows}), the instance has {len(ports)}')
         return model.InstancePlan(
             vm_name=instance.name, uuid=instance.uuid, machine=spec,
-            disks=drives.disks, volumes=drives.volumes,
-            nics=self.nics(network_info))
+            disks=drives.disks, volumes=drives.volumes, nics=ports)
 
     def volume(self, volume: disks.BlockDevice,
                generation: model.Generation,

@@ -124,6 +124,17 @@ class OldHostTest(NicCase):
         self.assertRaises(client.OpenStackApiException, self.attach, server)
         self.assertEqual(1, len(self.port_ids(server)))
 
+    def test_more_nics_than_a_vm_has_are_refused(self):
+        """hyperv-semantics.md 18: 8, before anything exists."""
+        network = self.neutron.network_1['id']
+        server = self.boot(networks=[{'uuid': network}] * 9, state='ERROR')
+        self.assertIn('a VM has at most 8 NICs on this host',
+                      self.stdlog.logger.output)
+        self.assertEqual([], self.view().vm_names)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+        self.boot(networks=[{'uuid': network}] * 8)
+
 
 class RestartTest(NicCase):
 
