@@ -149,6 +149,9 @@ class HyperVDriver(driver.ComputeDriver):
     def delete_instance_files(self, instance):
         self._ops.vms.delete_files(instance)
         return True
+        if migrate_data is not None:
+            self._ops.live.clean_source(instance, destroy_disks)
+            return
 
     # -- power ------------------------------------------------------------
 
@@ -228,8 +231,9 @@ class HyperVDriver(driver.ComputeDriver):
                                            dst_compute_info,
                                            block_migration=False,
                                            disk_over_commit=False):
-        return self._ops.live.check_target(instance, src_compute_info,
-                                           dst_compute_info)
+        return self._ops.live.checks.check_target(
+            context, instance, src_compute_info, dst_compute_info,
+            block_migration, disk_over_commit)
 
     def cleanup_live_migration_destination_check(self, context,
                                                  dest_check_data):
@@ -238,7 +242,13 @@ class HyperVDriver(driver.ComputeDriver):
     def check_can_live_migrate_source(self, context, instance,
                                       dest_check_data,
                                       block_device_info=None):
-        return self._ops.live.check_source(instance, dest_check_data)
+        return self._ops.live.checks.check_source(
+            instance, dest_check_data, block_device_info)
+
+    def check_source_migrate_data_at_dest(self, ctxt, instance,
+                                          migrate_data, migration, limits,
+                                          allocs):
+        return self._ops.live.checks.check_arrival(migrate_data)
 
     def pre_live_migration(self, context, instance, block_device_info,
                            network_info, disk_info, migrate_data):
@@ -259,7 +269,7 @@ class HyperVDriver(driver.ComputeDriver):
         self._ops.live.release_volumes(block_device_info)
 
     def post_live_migration_at_source(self, context, instance, network_info):
-        self._ops.live.release_ports(network_info)
+        self._ops.live.release_ports(instance, network_info)
 
     def post_live_migration_at_destination(self, context, instance,
                                            network_info,

@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from nova.compute import task_states
 from nova import exception
 
 from compute_hyperv import guestmetadata
@@ -66,3 +67,6 @@ class HotPlug:
             self._volumes.detach(instance.name, connection_info)
         guestmetadata.replace_volume(context, instance,
                                      connection_info['serial'], None)
+        if instance.task_state == task_states.MIGRATING:
+            # A live migration to here failed: where the VM is, it keeps it.
+            return

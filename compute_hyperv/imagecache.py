@@ -6,7 +6,7 @@ r"""The image cache: one download per image, grown copies, ageing.
     _base\<image id>.vhdx           as downloaded (or converted)
     _base\<image id>_<GiB>.vhd      grown copy: a differencing VHD cannot
                                     be resized, so each flavor size has one
-    _base\*.part.vhdx               unfinished; the maker removes it
+    _base\*.part.vhdx, *.part       unfinished; the maker removes it
 
 A file under a final name is complete and sound. The lock of the image lies
 with the cache, so hosts with one cache on shared storage share it too.
@@ -40,7 +40,7 @@ _FORMATS = (model.DiskFormat.VHDX, model.DiskFormat.VHD, model.DiskFormat.ISO)
 _ENTRY = re.compile(r'(?P<image_id>[0-9a-fA-F-]{36})(?:_(?P<gib>\d+))?'
                     r'\.(?P<fmt>vhdx|vhd|iso)')
 _PARTIAL = re.compile(r'(?P<image_id>[0-9a-fA-F-]{36})[._].*'
-                      + re.escape(images.PARTIAL_SUFFIX) + r'\.\w+')
+                      + re.escape(images.PARTIAL_SUFFIX) + r'(\.\w+)?')
 _DISK_EXTENSIONS = ('.vhd', '.vhdx', '.avhd', '.avhdx')
 #: How long ageing waits for an image that somebody works on.
 _BUSY_WAIT_S = 1.0
@@ -128,6 +128,35 @@ class ImageCache(nova_imagecache.ImageCacheManager):
                 return False
             self._fetch(context, image_id, None, 0)
             return True
+
+    def can_get(self, context: Any, image_id: str) -> bool:
+        """Whether an image is in the cache or to be had from Glance."""
+        return (self._find(image_id) is not None
+                or self._images.exists(context, image_id))
+
+    def take_over(self, image_id: str, directory: str) -> bool:
+        """Copy what another host's cache has of an image.
+
+        Unlike those fetched anew, such files are for certain what a disk
+        of that host refers to.
+
+        :param directory: that cache, as this host reaches it.
+        :returns: whether it could be read; it may have nothing.
+        :raises OSError: a file cannot be copied.
+        """
+        if not self._paths.is_dir(directory):
+            return False
+        names = [name for name in self._paths.list_dir(directory)
+                 if (match := _ENTRY.fullmatch(name))
+                 and match['image_id'].lower() == image_id.lower()]
+        for name in names:
+            path = ntpath.join(self._paths.base_dir, name)
+            if not self._mark_used(path):
+                with self._locks.held(locks.image(image_id)):
+                    if not self._mark_used(path):
+                        self._paths.make_dir(self._paths.base_dir)
+                        self._paths.copy(ntpath.join(directory, name), path)
+        return True
 
     def _find(self, image_id: str) -> model.CachedImage | None:
         """The complete image, marked as used just now."""

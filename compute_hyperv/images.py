@@ -25,6 +25,7 @@ from compute_hyperv import model
 from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths
+from compute_hyperv.vhd import identity
 from compute_hyperv.vhd import inspect
 
 LOG = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ _TARGETS = {
     'vmdk': model.DiskFormat.VHDX,
 }
 _CONVERTED = ('qcow2', 'raw', 'vmdk')
+#: Namespace of the identities of converted images.
+_CONVERTED_IMAGES = uuid.UUID('0d6ae3f4-6f0e-4b0a-9a2f-5d3c1c4be7a1')
 _SECTOR_BYTES = 512
 _REPORT_S = 10.0
 _INFO_TIMEOUT_S = 120
@@ -112,6 +115,14 @@ class Images:
                  progress.elapsed_s)
         return result
 
+    def exists(self, context: Any, image_id: str) -> bool:
+        """Whether Glance has an image that this user may have."""
+        try:
+            nova_images.get_info(context, image_id)
+        except (exception.ImageNotFound, exception.ImageNotAuthorized):
+            return False
+        return True
+
     def _partial(self, target_stem: str, fmt: str,
                  cleanup: contextlib.ExitStack) -> str:
         """A file name of this call's own; what is left of it is removed."""
@@ -166,7 +177,20 @@ class Images:
         self._paths.remove(source)
         made = self._inspect(image_id, target, 'vhdx', None)
         self._same_size(image_id, info, made.virtual_size_bytes)
+        self._stamp(image_id, target)
         return target
+
+    def _stamp(self, image_id: str, path: str) -> None:
+        """Give a converted image the same identity on every host.
+
+        Disks that refer to it can move live then, wherever it is.
+        """
+        try:
+            with self._paths.open(path, 'r+b') as stream:
+                identity.stamp(stream,
+                               uuid.uuid5(_CONVERTED_IMAGES, image_id))
+        except inspect.Malformed as exc:
+            raise _unacceptable(image_id, exc.reason) from exc
 
     def _second_opinion(self, image_id: str, path: str,
                         info: inspect.ImageInfo) -> None:

@@ -100,7 +100,7 @@ class Win:
 
         :param timeout_s: for one job; then ``WaitTimeout`` is raised.
         """
-        for utility in (self.vm, self.net, self.migration):
+        for utility in (self.vm, self.net, self.migration, self.live):
             jobwaits.limit(utility._jobutils, timeout_s)
 
     def check_access(self) -> None:

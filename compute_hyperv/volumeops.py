@@ -20,6 +20,7 @@ from compute_hyperv import errors
 from compute_hyperv import model
 from compute_hyperv import operation
 from compute_hyperv import oswin
+from compute_hyperv import paths
 from compute_hyperv import vmdrives
 
 LOG = logging.getLogger(__name__)
@@ -142,13 +143,20 @@ class VolumeOps:
                 for connection in _connections(block_device_info)}
 
     def host_disks(self, block_device_info: Any) -> dict[str, str]:
-        """Connect the volumes of an instance.
+        """Connect the volumes of an instance that comes from elsewhere.
 
         :returns: volume id -> WMI path of its disk, for those that are
             passed through.
         """
-        return {volume_id: self._host_disk(disk) for volume_id, disk
-                in self.connect_all(block_device_info).items()
+        connected = self.connect_all(block_device_info)
+        for volume_id, disk in connected.items():
+            if disk.number is None and not paths.is_shared(disk.path):
+                raise errors.DiskOperationFailed(
+                    reason=f'volume {volume_id} is on a share of this very '
+                           'host, where a running VM that comes from '
+                           'another one does not find it')
+        return {volume_id: self._host_disk(disk)
+                for volume_id, disk in connected.items()
                 if disk.number is not None}
 
     def disconnect_all(self, block_device_info: Any, *,
@@ -165,6 +173,8 @@ class VolumeOps:
                 self._release(connection)
             except Exception as exc:
                 if not errors.is_expected(exc):
+        :raises DiskOperationFailed: one is a file on a share of this host,
+            which has another path here than elsewhere.
                     raise
                 LOG.warning("Volume %s stays connected to this host: %s",
                             _volume_id(connection), errors.text_of(exc))
@@ -322,12 +332,8 @@ class VolumeOps:
 
     def _release(self, connection: Mapping[str, Any]) -> None:
         """Let go of a volume that no VM of this host has any more."""
-        if users := self._users(connection):
-            LOG.warning("Volume %s stays connected to this host for %s.",
-                        _volume_id(connection), ', '.join(users))
-            return
         operation.retry(
-            self._connector(connection).disconnect, connection['data'],
+            self._try_release, connection,
             on=(Exception,), only_if=errors.is_foreign_or_ours,
             attempts=_RELEASE_ATTEMPTS, delay_s=_RELEASE_DELAY_S,
             clock=self._clock)
@@ -351,4 +357,16 @@ def _connections(block_device_info: Any) -> Iterator[Mapping[str, Any]]:
     """Those of an instance's volumes; one that is being made has none."""
     for volume in (block_device_info or {}).get('block_device_mapping') or ():
         if volume.get('connection_info'):
+    def _try_release(self, connection: Mapping[str, Any]) -> None:
+        if users := self._users(connection):
+            LOG.warning("Volume %s stays connected to this host for %s.",
+                        _volume_id(connection), ', '.join(users))
+            return
+        self._connector(connection).disconnect(connection['data'])
+
             yield volume['connection_info']
+def ids_of(block_device_info: Any) -> frozenset[str]:
+    """Ids of the volumes of an instance."""
+    return frozenset(map(_volume_id, _connections(block_device_info)))
+
+

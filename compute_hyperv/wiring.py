@@ -34,6 +34,8 @@ from compute_hyperv import hostops
 from compute_hyperv import hotplug
 from compute_hyperv import imagecache
 from compute_hyperv import images
+from compute_hyperv import livechecks
+from compute_hyperv import livehost
 from compute_hyperv import livemigrationops
 from compute_hyperv import locks
 from compute_hyperv import metricsops
@@ -283,15 +285,17 @@ def _migration(vms: vmops.VMOps, incoming: arrivals.Arrivals,
         **parts)
 
 
-def _live(vms: vmops.VMOps, console: serialconsoleops.SerialConsoleOps,
-          common: dict[str, Any]) -> livemigrationops.LiveMigrationOps:
-    parts = {name: common[name] for name in (
-        'win', 'paths', 'image_cache', 'volumes', 'vifs')}
+def _live(common: dict[str, Any], **parts: Any
+          ) -> livemigrationops.LiveMigrationOps:
+    both = {name: common[name] for name in ('win', 'paths', 'image_cache')}
+    both |= {'vms': parts.pop('vms'), 'use_cow': CONF.use_cow_images,
+             'host': livehost.LiveHost(common['win']),
+             'share': CONF.hyperv.instances_path_share}
     return livemigrationops.LiveMigrationOps(
-        vms=vms, console=console, vswitch=CONF.hyperv.vswitch_name,
-        share=CONF.hyperv.instances_path_share, use_cow=CONF.use_cow_images,
-        limits_features=CONF.hyperv.limit_cpu_features,
-        timeout_s=CONF.hyperv.live_migration_timeout, **parts)
+        checks=livechecks.LiveChecks(
+            vswitch=CONF.hyperv.vswitch_name, **both),
+        volumes=common['volumes'], vifs=common['vifs'],
+        timeout_s=CONF.hyperv.live_migration_timeout, **both, **parts)
 
 
 def build(virtapi: Any) -> Ops:
@@ -323,7 +327,7 @@ def build(virtapi: Any) -> Ops:
         volumes=common['volumes'], host_ports=_host_ports(win),
         volume_snapshots=_volume_snapshots(common),
         arrivals=incoming, migration=_migration(vms, incoming, common),
-        live=_live(vms, console, common),
+        live=_live(common, vms=vms, console=console, metrics=metrics),
         hotplug=_hotplug(common),
         rescue=rescueops.RescueOps(
             config_drive=_config_drive(host_paths),

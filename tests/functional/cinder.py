@@ -158,6 +158,14 @@ class Cinder(nova_fixtures.CinderFixture):
             return super()._is_multiattach(volume_id)
         return volume.shown.get('multiattach', False)
 
+    def fake_attachment_create(self, context, volume_id, instance_uuid,
+                               connector=None, mountpoint=None):
+        volume = self.made.get(volume_id)
+        if volume is not None and connector is not None:
+            self.export(volume, connector)  # the target of a migration
+        return super().fake_attachment_create(
+            context, volume_id, instance_uuid, connector, mountpoint)
+
     def fake_attachment_update(self, context, attachment_id, connector,
                                mountpoint=None):
         volume_id, attachment, attachments = self._find_attachment(

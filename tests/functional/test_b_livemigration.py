@@ -3,59 +3,11 @@
 
 import os
 
-from compute_hyperv.sim import guestdisks
 from compute_hyperv.sim import jobs
-from tests.functional import base
-
-#: What a guest writes while it runs, and where.
-MARK = b'written by the running guest' * 100
-MARK_AT = 15 << 20
-
-LIVE = {'live_migration': True}
+from tests.functional import livecase
 
 
-class LiveTest(base.TestCase):
-    """Servers on HV1 that migrate live to HV2."""
-
-    HOSTS = ({'name': 'HV1', 'extra': LIVE}, {'name': 'HV2', 'extra': LIVE})
-
-    def host_of(self, server):
-        return self._show_server(server)['OS-EXT-SRV-ATTR:host']
-
-    def boot_and_write(self, **kwargs):
-        server = self.boot(networks='auto', host='HV1', **kwargs)
-        self.guest_disk(server).write(MARK_AT, MARK)
-        return server
-
-    def guest_disk(self, server):
-        return guestdisks.of(self.vm(server).vm)[0]
-
-    def assert_written(self, server):
-        server = self._show_server(server)
-        self.assertEqual(MARK, self.guest_disk(server).read(MARK_AT,
-                                                            len(MARK)))
-
-    def begin(self, server, host='HV2'):
-        self.api.post_server_action(server['id'], {'os-migrateLive': {
-            'host': host, 'block_migration': 'auto'}})
-
-    def live_migrate(self, server, status='completed', host='HV2'):
-        self.begin(server, host)
-        self._wait_for_migration_status(server, [status])
-        return self._wait_for_server_parameter(
-            server, {'status': 'ACTIVE', 'OS-EXT-STS:task_state': None})
-
-    def left(self, host, server):
-        """Files and VMs of the server on a host."""
-        view = self.view(host)
-        name = server['OS-EXT-SRV-ATTR:instance_name']
-        return ([vm for vm in view.vm_names if vm == name]
-                + [f'planned {vm.name}' for vm in view.host.vms.planned()]
-                + [path for path in [rf'{base.INSTANCES_DIR}\{name}']
-                   if view.exists(path)])
-
-
-class SharedNothingTest(LiveTest):
+class SharedNothingTest(livecase.LiveTest):
 
     def test_running_server_moves_and_comes_back(self):
         """L076, L079, L081, L082: same VM, same uptime, nothing behind."""
@@ -74,9 +26,18 @@ class SharedNothingTest(LiveTest):
         self.assertEqual([], self.left('HV1', server))
         self.assertIn('login:', self.api.post_server_action(
             server['id'], {'os-getConsoleOutput': {}})['output'])
+        self.api.post_server_action(server['id'], {'reboot': {
+            'type': 'HARD'}})
+        self.settle(server)
+        self.guest_disk(server).write(livecase.MARK_AT, livecase.MARK)
+
         server = self.live_migrate(server, host='HV1')
+
         self.assert_written(server)
         self.assertEqual([], self.left('HV2', server))
+        self.until(lambda: self.api.post_server_action(
+            server['id'], {'os-getConsoleOutput': {}})['output'].count(
+                'login:') == 2, 'the log of both hosts')
         self._delete_server(server)
         self.fabric.assert_clean()
 
@@ -121,10 +82,10 @@ class SharedNothingTest(LiveTest):
         self.fabric.assert_clean()
 
 
-class RefusedTest(LiveTest):
+class RefusedTest(livecase.LiveTest):
     """L073: found before anything is changed, and named."""
 
-    HOSTS = ({'name': 'HV1', 'extra': LIVE}, 'HV2')
+    HOSTS = ({'name': 'HV1', 'extra': livecase.LIVE}, 'HV2')
 
     def test_target_without_live_migration_is_refused(self):
         server = self.boot_and_write()
@@ -146,7 +107,7 @@ class RefusedTest(LiveTest):
         self.fabric.assert_clean()
 
 
-class SharedStorageTest(LiveTest):
+class SharedStorageTest(livecase.LiveTest):
     """L074, L075: no file moves."""
 
     SHARE = r'\\nas\instances'

@@ -25,6 +25,7 @@ RANK = {
     'hostops': 3, 'metricsops': 3, 'deviceops': 3, 'securityops': 3,
     'connectors': 3, 'console.serialproxy': 3,
     'imagecache': 4, 'volumeops': 4, 'console': 4,
+    'livehost': 3, 'livechecks': 5.5, 'livewatch': 3.5,
     'hotplug': 5, 'powerops': 5, 'vmops': 5, 'snapshotops': 5,
     'heldvolumes': 5.5, 'volumesnapshots': 6, 'arrivals': 5.5,
     'rescuedrives': 5, 'rescueops': 6, 'sharedstorage': 5,

@@ -59,6 +59,59 @@ class CacheCase(test_images.ImagesCase):
         return f'{self.image_id}{suffix}'
 
 
+class OtherCacheTest(CacheCase):
+    """The cache of another host, seen over a share."""
+
+    SHARES = {r'\\other\c$': 1}
+    OTHER = r'\\other\c$\_base'
+
+    def setUp(self):
+        super().setUp()
+        self.paths.make_dir(self.OTHER)
+        for name in (self.name('.vhd'), self.name('_2.vhd'), 'note.txt',
+                     f'{uuid.uuid4()}.vhdx'):
+            self.put(name)
+
+    def put(self, name, content=b'theirs'):
+        with self.paths.open(f'{self.OTHER}\\{name}', 'wb') as stream:
+            stream.write(content)
+
+    def test_files_of_the_image_are_copied(self):
+        self.assertTrue(self.cache.take_over(self.image_id, self.OTHER))
+        self.assertEqual([self.name('.vhd'), self.name('_2.vhd')],
+                         self.names())
+
+    def test_what_is_here_stays(self):
+        own = f'{BASE}\\{self.name("_2.vhd")}'
+        with self.paths.open(own, 'wb') as stream:
+            stream.write(b'ours')
+        self.cache.take_over(self.image_id, self.OTHER)
+        self.assertEqual(b'ours', self.paths.read_bytes(own))
+
+    def test_image_that_the_other_lacks(self):
+        self.assertTrue(self.cache.take_over(str(uuid.uuid4()), self.OTHER))
+        self.assertEqual([], self.names())
+
+    def test_cache_that_cannot_be_read(self):
+        self.assertFalse(self.cache.take_over(self.image_id,
+                                              r'\\gone\c$\_base'))
+
+    def test_broken_copy_leaves_nothing(self):
+        with self.fabric.faults.failing(kind='file', match='CopyFileW*'):
+            self.assertRaises(OSError, self.cache.take_over, self.image_id,
+                              self.OTHER)
+        self.assertEqual([], self.names())
+
+    def test_image_can_be_had(self):
+        """From the cache, or from Glance."""
+        self.assertFalse(self.cache.can_get(None, self.image_id))
+        self.add()
+        self.assertTrue(self.cache.can_get(None, self.image_id))
+        self.get()
+        del self.glance.images[self.image_id]
+        self.assertTrue(self.cache.can_get(None, self.image_id))
+
+
 class GetTest(CacheCase):
     def test_second_instance_downloads_nothing(self):
         self.add()

@@ -43,6 +43,8 @@ class FakeGlance:
         return image_id
 
     def get_info(self, context, image_id):
+        if image_id not in self.images:
+            raise exception.ImageNotFound(image_id=image_id)
         return self.images[image_id]
 
     def fetch(self, context, image_id, path, trusted_certs=None):
@@ -275,3 +277,14 @@ class ConvertTest(ImagesCase):
             self.assertEqual(32 * MIB, disk.block_bytes)
             self.assertEqual(b'x' * MIB, disk.read(0, MIB))
             self.assertLess(disk.file_size_bytes, 40 * MIB)
+
+    def test_converted_again_it_is_the_same_parent(self):
+        """Of disks that move live to a host that converts it itself."""
+        image_id = self.qcow2()
+        found = []
+        for stem in (STEM, STEM + '-again'):
+            image = self.images().fetch(None, image_id, stem)
+            with disks.open_disk(self.paths.host_path(image.path),
+                                 writable=False, resolve=str) as disk:
+                found.append(disk.data_write_guid)
+        self.assertEqual(found[0], found[1])

@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live migrations with every call to both hosts failing once.
+
+As in ``test_b_movefaults``: the driver methods are called in the order in
+which Nova's compute manager calls them, over a server that real Nova has
+booted. A migration that breaks before the switch leaves the server running
+where it was, one that breaks after it lets it run on the target; the guest
+is not restarted, what it wrote is there, and nothing is left on the host
+that the server is not on. ``ThroughNovaTest`` has Nova itself do it, for a
+few calls of every phase.
+"""
+
+import collections
+import sys
+
+import ddt
+import fixtures
+from nova import context as nova_context
+from nova import exception
+from nova import objects
+
+from tests.functional import base
+from tests.functional import livecase
+from tests.functional import test_b_faults
+from tests.functional import volumecase
+
+#: Tests that share the calls of one operation.
+HANDS = 4
+
+#: Outcomes.
+REFUSED, STAYED, MOVED, ERROR = 'refused', 'stayed', 'moved', 'in error'
+
+TEXT = b'on the volume'
+
+
+class Sweep(livecase.LiveMixin):
+    """Records and breaks calls to both hosts."""
+
+    def setUp(self):
+        super().setUp()
+        # Patience costs time, not work.
+        self.useFixture(fixtures.MonkeyPatch(
+            'compute_hyperv.livemigrationops._DELAY_S', 0))
+
+    def recorded(self, operation):
+        """(host, kind, its number, label) of the calls of a good run."""
+        with self.fabric.recorder.recording() as calls:
+            operation()
+        numbers = collections.Counter()
+        found = []
+        for call in calls:
+            if call.kind in test_b_faults.KINDS:
+                numbers[call.host, call.kind] += 1
+                found.append((call.host, call.kind,
+                              numbers[call.host, call.kind], call.label))
+        return [call for call in found
+                if call[3] not in test_b_faults.CLOSING]
+
+    def failing(self, call):
+        host, kind, number, _label = call
+        return self.fabric.faults.failing(host=host, kind=kind, nth=number)
+
+    def tell(self, what, own, calls, outcomes):
+        print(f'{what}: {len(own)} of {len(calls)} calls failed once each: '
+              + ', '.join(f'{count} {outcome}' for outcome, count
+                          in sorted(outcomes.items()))
+              + f' ({base.mode()})', file=sys.__stderr__)
+
+    def boot_server(self):
+        self.server = self.boot_and_write(
+            self.glance.add_disk(hw_machine_type='hyperv-gen2'),
+            config_drive=True)
+        self.name = self.server['OS-EXT-SRV-ATTR:instance_name']
+
+
+class DriverSweep(Sweep):
+    """Nova's compute manager, in short."""
+
+    def setUp(self):
+        super().setUp()
+        self.boot_server()
+        self.context = nova_context.get_admin_context()
+        self.instance = objects.Instance.get_by_uuid(
+            self.context, self.server['id'],
+            expected_attrs=['flavor', 'metadata', 'system_metadata',
+                            'device_metadata', 'info_cache', 'pci_requests'])
+        self.manager = self.computes['HV1'].manager
+        self.network_info = self.manager.network_api.get_instance_nw_info(
+            self.context, self.instance)
+        self.nodes = {name: {'cpu_info': self.driver(
+            name).get_available_resource(name)['cpu_info']}
+            for name in ('HV1', 'HV2')}
+        self.record = objects.Migration(
+            context=self.context, instance_uuid=self.instance.uuid,
+            source_compute='HV1', dest_compute='HV2', status='running',
+            migration_type='live-migration')
+        self.record.create()
+        self.instance.task_state = 'migrating'
+        self.instance.save()
+        self.add_devices()
+        self.boots = self.view('HV1').vm(self.name).boot[1]
+        # The image is in the caches of both hosts in all runs.
+        self.assertEqual(MOVED, self.go())
+        self.come_back()
+
+    def add_devices(self):
+        self.devices = self.manager._get_instance_block_device_info(
+            self.context, self.instance)
+
+    # What Nova does.
+
+    def go(self, source='HV1', target='HV2'):
+        """Migrate; the outcome."""
+        here, there = self.driver(source), self.driver(target)
+        self.instance.node = source
+        try:
+            data = self.check(here, there, source, target)
+        except (exception.MigrationError, exception.Invalid):
+            return REFUSED
+        data.migration = self.record
+        try:
+            there.pre_live_migration(self.context, self.instance,
+                                     self.devices, self.network_info, None,
+                                     data)
+        except exception.NovaException:
+            self.release_at(there)
+            self.roll_back(there, data)
+            return STAYED
+        outcomes = []
+
+        def post(*args):
+            outcomes.append(self.post(here, there, data))
+
+        def recover(*args, **kwargs):
+            try:
+                self.release_at(there)
+            except exception.NovaException:
+                outcomes.append('not released')
+            self.roll_back(there, data)
+            outcomes.append(STAYED)
+
+        here.live_migration(self.context, self.instance, target, post,
+                            recover, None, data)
+        outcome, = outcomes
+        return outcome
+
+    def check(self, here, there, source, target):
+        data = there.check_can_live_migrate_destination(
+            self.context, self.instance, self.nodes[source],
+            self.nodes[target], None, None)
+        data = here.check_can_live_migrate_source(
+            self.context, self.instance, data, self.devices)
+        return there.check_source_migrate_data_at_dest(
+            self.context, self.instance, data, self.record, None, None)
+
+    def post(self, here, there, data):
+        here.post_live_migration(self.context, self.instance, self.devices,
+                                 data)
+        here.post_live_migration_at_source(self.context, self.instance,
+                                           self.network_info)
+        here.cleanup(
+            self.context, self.instance, self.network_info,
+            destroy_disks=not data.is_shared_instance_path,
+            migrate_data=data, destroy_vifs=False)
+        try:
+            there.post_live_migration_at_destination(
+                self.context, self.instance, self.network_info, None,
+                self.devices)
+        except exception.NovaException:
+            return ERROR
+        return MOVED
+
+    def release_at(self, there):
+        for volume in self.devices['block_device_mapping']:
+            there.detach_volume(self.context, volume['connection_info'],
+                                self.instance, volume['mount_device'])
+
+    def roll_back(self, there, data):
+        there.rollback_live_migration_at_destination(
+            self.context, self.instance, self.network_info,
+            self.devices | {'block_device_mapping': []},
+            destroy_disks=not data.is_shared_instance_path,
+            migrate_data=data)
+
+    def come_back(self):
+        self.assertEqual(MOVED, self.go('HV2', 'HV1'))
+
+    # What is to be seen.
+
+    def check_all(self, what, host, other):
+        vm = self.view(host).vm(self.name)
+        self.assertEqual(('running', self.boots), (vm.state, vm.boot[1]),
+                         what)
+        disk = livecase.guestdisks.of(vm.vm)[0]
+        self.assertEqual(livecase.MARK, disk.read(
+            livecase.MARK_AT, len(livecase.MARK)), what)
+        self.assertEqual([], self.left_at(other), what)
+        self.assertEqual([], list(self.view(host).host.vms.planned()), what)
+
+    def left_at(self, host):
+        return self.left(host, self.server)
+
+    def sweep(self, what, hand):
+        calls = self.recorded(self.go)
+        self.check_all('without a fault', 'HV2', 'HV1')
+        self.come_back()
+        own, outcomes = calls[hand::HANDS], collections.Counter()
+        for call in own:
+            with self.failing(call):
+                outcome = self.go()
+            outcomes[outcome] += 1
+            if outcome in (MOVED, ERROR):
+                self.check_all(call, 'HV2', 'HV1')
+                self.come_back()
+            self.check_all(call, 'HV1', 'HV2')
+        self.assertEqual(MOVED, self.go())
+        self.tell(what, own, calls, outcomes)
+
+
+class SharedStorageMixin:
+    """The instances lie on a share."""
+
+    SHARE = r'\\nas\instances'
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(instances_path=self.SHARE)
+
+    def _new_fabric(self, hosts):
+        fabric = super()._new_fabric(hosts)
+        fabric.shares.add(self.SHARE, 500 << 30)
+        return fabric
+
+
+class VolumeMixin:
+    """A local disk, and a volume with CHAP."""
+
+    def boot_server(self):
+        super().boot_server()
+        self.volume = self.cinder.add_volume(content=TEXT, chap=True)
+        self.attach(self.server, self.volume)
+
+    def left_at(self, host):
+        self.assertEqual(TEXT, self.volume.read(0, len(TEXT)))
+        here, = {'HV1', 'HV2'} - {host}
+        disk, = [disk for disk in livecase.guestdisks.of(
+            self.view(here).vm(self.name).vm)
+            if disk.tag == self.volume.id]
+        self.assertEqual(TEXT, disk.read(0, len(TEXT)))
+        return super().left_at(host)
+
+
+@ddt.ddt
+class SharedNothingFaultsTest(DriverSweep, base.TestCase):
+
+    @ddt.data(*range(HANDS))
+    def test_server_stays_or_moves(self, hand):
+        """L078, L079: whichever call fails."""
+        self.sweep('Live migration', hand)
+
+
+@ddt.ddt
+class SharedStorageFaultsTest(SharedStorageMixin, DriverSweep,
+                              base.TestCase):
+
+    @ddt.data(*range(HANDS))
+    def test_server_stays_or_moves(self, hand):
+        """L074, L078, L079: whichever call fails; no file is touched."""
+        self.sweep('Live migration, shared storage', hand)
+
+
+@ddt.ddt
+class VolumeFaultsTest(VolumeMixin, DriverSweep,
+                       volumecase.VolumeTestCase):
+
+    @ddt.data(*range(HANDS))
+    def test_server_stays_or_moves(self, hand):
+        """L077, L078: whichever call fails."""
+        self.sweep('Live migration with a volume', hand)
+
+    def add_devices(self):
+        self.cinder.export(self.volume,
+                           self.driver('HV2').get_volume_connector(None))
+        super().add_devices()
+
+
+class NovaSweep(Sweep):
+    """Some of the calls, with the whole of Nova."""
+
+    #: Every so many calls.
+    STEP = 16
+
+    def sweep(self, what, hand):
+        self.boot_server()
+        self.boots = self.vm(self.server).boot[1]
+        self.assertEqual('completed', self.go())
+        self.go('HV1')
+        calls = self.recorded(self.go)
+        self.go('HV1')
+        own = calls[hand * self.STEP // 2::self.STEP]
+        outcomes = collections.Counter(map(self.go_with_fault, own))
+        self.assertEqual('completed', self.go())
+        self.tell(what + ' through Nova', own, calls, outcomes)
+
+    def go(self, host='HV2'):
+        """Migrate; the status of the migration."""
+        before = {item['id'] for item in self.api.get_migrations()}
+        self.begin(self.server, host)
+        migration, = self.until(
+            lambda: [item for item in self.api.get_migrations()
+                     if item['id'] not in before and item['status'] in (
+                         'completed', 'failed', 'error')],
+            'the end of the migration', timeout_s=30)
+        self.server = self.until(
+            lambda: self.settled(), 'no task', timeout_s=30)
+        return migration['status']
+
+    def settled(self):
+        server = self.api.get_server(self.server['id'])
+        return (server if server['OS-EXT-STS:task_state'] is None else None)
+
+    def go_with_fault(self, call):
+        with self.failing(call):
+            status = self.go()
+            host = self.host_of(self.server)
+            other, = {'HV1', 'HV2'} - {host}
+            self.until(lambda: not self.left_at(other), f'{call}: clean')
+        self.assertEqual('HV2' if status == 'completed' else 'HV1', host,
+                         call)
+        self.assertEqual('ACTIVE', self.server['status'], call)
+        vm = self.vm(self.server)
+        self.assertEqual(('running', self.boots), (vm.state, vm.boot[1]),
+                         call)
+        self.assert_written(self.server)
+        if host == 'HV2':
+            self.go('HV1')
+        return status
+
+    def left_at(self, host):
+        return self.left(host, self.server)
+
+
+@ddt.ddt
+class NovaSharedNothingFaultsTest(NovaSweep, base.TestCase):
+
+    @ddt.data(0, 1)
+    def test_server_stays_or_moves(self, hand):
+        self.sweep('Live migration', hand)
+
+
+@ddt.ddt
+class NovaSharedStorageFaultsTest(SharedStorageMixin, NovaSweep,
+                                  base.TestCase):
+
+    @ddt.data(0, 1)
+    def test_server_stays_or_moves(self, hand):
+        self.sweep('Live migration, shared storage', hand)
+
+
+@ddt.ddt
+class NovaVolumeFaultsTest(VolumeMixin, NovaSweep,
+                           volumecase.VolumeTestCase):
+
+    @ddt.data(0, 1)
+    def test_server_stays_or_moves(self, hand):
+        self.sweep('Live migration with a volume', hand)
