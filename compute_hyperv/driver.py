@@ -184,6 +184,9 @@ class HyperVDriver(driver.ComputeDriver):
                share_info=None):
         self._ops.power.power_on(instance, network_info, block_device_info)
 
+    def trigger_crash_dump(self, instance):
+        self._ops.power.interrupt(instance)
+
     def resume_state_on_host_boot(self, context, instance, network_info,
                                   share_info, block_device_info=None):
         self._ops.power.resume_after_boot(instance, network_info,

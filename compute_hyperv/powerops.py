@@ -148,6 +148,24 @@ class PowerOps:
             return
         self.power_on(instance, network_info, block_device_info)
 
+    def interrupt(self, instance: Any) -> None:
+        """Send a non-maskable interrupt, for a guest that dumps its memory.
+
+        What the guest makes of it is up to its system: Windows stops and
+        writes a dump, Linux does so with ``kernel.unknown_nmi_panic``.
+
+        :raises InstanceNotRunning: nobody is there to take it.
+        """
+        if self._win.state(instance.name) is not oswin.VMState.RUNNING:
+            raise exception.InstanceNotRunning(instance_id=instance.uuid)
+        vm = self._win.vm
+        system = vm._lookup_vm_check(instance.name, as_vssd=False)
+        # os-win has no call for it. Windows Server 2012 R2 and later.
+        job, code = system.InjectNonMaskableInterrupt()
+        # The schema has an object here where other methods give a path.
+        path = job if job is None or isinstance(job, str) else job.path_()
+        vm._jobutils.check_ret_val(code, path)
+
     # -- parts ------------------------------------------------------------
 
     def start(self, instance: Any,

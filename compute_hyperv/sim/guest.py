@@ -62,6 +62,7 @@ class Behaviour:
     obeys_shutdown: bool = True     #: False: accepts and does nothing
     locked: bool = False            #: a soft shutdown needs force
     can_freeze: bool = True         #: writes out before a checkpoint
+    dumps_on_nmi: bool = True       #: dumps its memory and restarts
     echoes: bool = True             #: input on COM comes back
     boot_log: tuple[str, ...] = BOOT_LOG
     os_name: str = 'Simulated Linux'
@@ -128,6 +129,8 @@ class Guest:
         self.state = BOOTING
         self.boots = 0
         self.freezes = 0                #: times that it was quiesced
+        self.interrupts = 0             #: non-maskable ones that came
+        self.dumps = 0                  #: times that it wrote its memory
 
     @property
     def behaviour(self) -> Behaviour:
@@ -173,6 +176,7 @@ class Guest:
         self._brought = other.behaviour
         self.state, self.boots = other.state, other.boots
         self.freezes = other.freezes
+        self.interrupts, self.dumps = other.interrupts, other.dumps
         self._paused_from = other._paused_from
         now_s = self._host.clock.monotonic()
         left_s = max((timer.due_s - now_s for timer in other._timers),
@@ -209,6 +213,16 @@ class Guest:
             return False
         self.freezes += 1
         return True
+
+    def interrupt(self) -> None:
+        """Take a non-maskable interrupt; see ``Behaviour.dumps_on_nmi``."""
+        self.interrupts += 1
+        if not self.behaviour.dumps_on_nmi:
+            self._say(b'\r\nNMI received for unknown reason.\r\n')
+            return
+        self._say(b'\r\nNMI received: dumping memory.\r\n')
+        self.dumps += 1
+        self.boot()
 
     def shut_down(self, *, reboot: bool = False) -> None:
         """Shut down from inside, as somebody logged in would."""

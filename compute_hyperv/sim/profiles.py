@@ -79,6 +79,10 @@ class FieldKnowledge:
     serial_change_while_running: bool = True
     #: Soft shutdown of a guest without services: RPC style code 32775.
     shutdown_without_services_code: int = 32775
+    #: A non-maskable interrupt for a VM that does not run.
+    interrupt_not_running_code: int = 32775
+    #: InjectNonMaskableInterrupt answers 4096 and a job.
+    interrupt_is_job: bool = False
     #: Port of the RDP listener of the virtual machine connection service.
     vmconnect_port: int = 2179
     #: First six digits of dynamic MAC addresses.

@@ -44,6 +44,52 @@ class GuestTestCase(hypervcase.HyperVTestCase):
         return self.record().worker.guest
 
 
+class InterruptTest(GuestTestCase):
+    """Msvm_ComputerSystem.InjectNonMaskableInterrupt."""
+
+    def _inject(self):
+        system, = self.wmi.Msvm_ComputerSystem(Name=self.record().guid)
+        return system.InjectNonMaskableInterrupt()
+
+    def test_guest_dumps_its_memory_and_restarts(self):
+        """"Injects a non-maskable interrupt into the virtual machine": 0."""
+        self.run_vm()
+        self.assertEqual((None, 0), self._inject())
+        self.assertEqual((1, 1, 2), (self.guest.interrupts, self.guest.dumps,
+                                     self.guest.boots))
+        self.assertEqual(2, self.state())
+
+    def test_guest_that_takes_no_notice_runs_on(self):
+        self.host.vms.behaviours.behave('*', dumps_on_nmi=False)
+        self.run_vm()
+        self._inject()
+        self.assertEqual((1, 0, 1), (self.guest.interrupts, self.guest.dumps,
+                                     self.guest.boots))
+
+    def test_job(self):
+        """"Method Parameters Checked - Job Started (4096)"."""
+        self.host.quirks.interrupt_is_job = True
+        self.run_vm()
+        job, code = self._inject()
+        self.assertEqual(4096, code)
+        self.fabric.clock.advance(60)
+        self.assertEqual(1, self.guest.interrupts, job)
+
+    def test_vm_that_does_not_run(self):
+        """Field knowledge: nobody published a code; paused is no better."""
+        self.assertEqual(32775, self._inject()[-1])
+        self.run_vm()
+        self.request_state(9)
+        self.fabric.clock.advance(60)
+        self.assertEqual(32775, self._inject()[-1])
+        self.assertEqual(0, self.guest.interrupts)
+
+    def test_host_itself(self):
+        host = next(system for system in self.wmi.Msvm_ComputerSystem()
+                    if system.Name == self.host.name)
+        self.assertEqual(32770, host.InjectNonMaskableInterrupt()[-1])
+
+
 @ddt.ddt
 class ShutdownTest(GuestTestCase):
     """Msvm_ShutdownComponent."""
