@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import json
 import time
 
 from nova import exception
@@ -19,6 +20,9 @@ LOG = logging.getLogger(__name__)
 #: How the checkpoints made here are called; what is left of a process that
 #: was killed is known by it.
 NAME_PREFIX = 'OpenStack '
+#: File in the export directory with the WMI paths of the checkpoints that a
+#: VM had before: Hyper-V makes one under another name first.
+NOTE = 'checkpoints.json'
 #: Msvm_VirtualSystemSettingData.UserSnapshotType: production checkpoints,
 #: never one without the guest's help.
 _PRODUCTION_ONLY = 4
@@ -72,6 +76,67 @@ class Checkpoints:
             raise
         self._remove(vm_name, before, used)
 
+    def left(self) -> dict[str, set[str]]:
+        """What was made here and is not over; two queries for all VMs.
+
+        :returns: VM name -> names of its checkpoints made here; none for a
+            VM without checkpoints whose disks are still being merged.
+        """
+        names, ours, others = {}, {}, set()
+        for settings in self._win.vm._conn.Msvm_VirtualSystemSettingData(
+                ['ElementName', 'VirtualSystemIdentifier',
+                 'VirtualSystemType']):
+            # Definitions of defaults have none.
+            guid = (settings.VirtualSystemIdentifier or '').upper()
+            if settings.VirtualSystemType == (
+                    self._win.vm._VIRTUAL_SYSTEM_TYPE_REALIZED):
+                names[guid] = settings.ElementName
+            elif settings.ElementName.startswith(NAME_PREFIX):
+                ours.setdefault(guid, set()).add(settings.ElementName)
+            else:
+                others.add(guid)
+        found = {guid: set() for guid in self._merging() - others} | ours
+        return {names[guid]: found[guid] for guid in found if guid in names}
+
+    def _merging(self) -> set[str]:
+        """GUIDs of the VMs that use disks which checkpoints made."""
+        return {medium.InstanceID.partition(':')[2].partition('\\')[0].upper()
+                for medium
+                in self._win.vm._conn.Msvm_StorageAllocationSettingData(
+                    ['InstanceID', 'HostResource'])
+                if any(_is_of_checkpoint(path)
+                       for path in medium.HostResource or ())}
+
+    def note(self, vm_name: str) -> str:
+        """What to write as :data:`NOTE` before :meth:`frozen`."""
+        return json.dumps(sorted(self._win.vm.get_vm_snapshots(vm_name)))
+
+    def remove_left(self, vm_name: str, names: set[str],
+                    note: str = '') -> None:
+        """Remove checkpoints that :meth:`left` found; wait for the merge.
+
+        :param note: the :data:`NOTE` of a snapshot that was interrupted:
+            what is not in there is of that one, whatever its name.
+        :raises WaitTimeout: Hyper-V does not get it done.
+        """
+        paths = {path for name in names
+                 for path in self._win.vm.get_vm_snapshots(vm_name, name)}
+        every = set(self._win.vm.get_vm_snapshots(vm_name))
+        if note:
+            paths |= every - set(json.loads(note))
+        operation.retry(
+            self._remove_new, vm_name, every - paths,
+            on=errors.OS_WIN_ERRORS, attempts=_REMOVE_ATTEMPTS,
+            clock=self._clock)
+        if every <= paths:
+            operation.until(
+                lambda: not any(map(_is_of_checkpoint, operation.retry(
+                    self._disks, vm_name, on=errors.OS_WIN_ERRORS,
+                    attempts=_REMOVE_ATTEMPTS, clock=self._clock))),
+                what=f'merge of the disks of {vm_name}',
+                timeout_s=self._merge_timeout_s,
+                interval_s=_LOOK_INTERVAL_S, clock=self._clock)
+
     @contextlib.contextmanager
     def _type(self, vm_name: str, quiesced: bool) -> Iterator[None]:
         """Let checkpoints of a VM be production ones, if *quiesced*."""
@@ -123,3 +188,7 @@ class Checkpoints:
     def _remove_one(self, path: str) -> None:
         with jobwaits.within(self._merge_timeout_s):
             self._win.vm.remove_vm_snapshot(path)
+
+
+def _is_of_checkpoint(path: str) -> bool:
+    return path.lower().endswith(('.avhd', '.avhdx'))

@@ -68,6 +68,7 @@ class HyperVDriver(driver.ComputeDriver):
         super().__init__(virtapi)
         self._ops = wiring.build(virtapi)
         self._win = self._ops.win
+        self._service_host = ''     # Nova's name of it
 
     # -- service ----------------------------------------------------------
 
@@ -77,6 +78,11 @@ class HyperVDriver(driver.ComputeDriver):
         self._ops.volumes.check_host()
         self._ops.events.start(self.emit_event)
         self._ops.recovery.run()
+        self._service_host = host
+
+    def process_instances_at_startup(self, context, instances):
+        self._ops.interrupted.process(context, self._service_host, instances)
+        return instances
 
     def cleanup_host(self, host):
         self._ops.events.stop()
@@ -143,15 +149,15 @@ class HyperVDriver(driver.ComputeDriver):
     def cleanup(self, context, instance, network_info, block_device_info=None,
                 destroy_disks=True, migrate_data=None, destroy_vifs=True,
                 destroy_secrets=True):
+        if migrate_data is not None:
+            self._ops.live.clean_source(instance, destroy_disks)
+            return
         self._ops.vms.cleanup(instance, network_info, block_device_info,
                               destroy_disks, destroy_vifs)
 
     def delete_instance_files(self, instance):
         self._ops.vms.delete_files(instance)
         return True
-        if migrate_data is not None:
-            self._ops.live.clean_source(instance, destroy_disks)
-            return
 
     # -- power ------------------------------------------------------------
 
@@ -320,7 +326,10 @@ class HyperVDriver(driver.ComputeDriver):
     # -- networks ---------------------------------------------------------
 
     def plug_vifs(self, instance, network_info):
-        self._ops.vifs.plug_all(instance, network_info)
+        # Nova asks when it starts, also for what a resize has put aside: an
+        # error would keep it from going on.
+        if self._ops.vms.exists(instance):
+            self._ops.vifs.plug_all(instance, network_info)
 
     def unplug_vifs(self, instance, network_info):
         self._ops.vifs.unplug_all(instance, network_info)

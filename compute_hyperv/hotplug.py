@@ -61,12 +61,16 @@ class HotPlug:
                       instance: Any) -> None:
         """Remove a volume, whether or not the VM and its disk are there.
 
+        :param connection_info: None if an attach was interrupted before it
+            was known; nothing is connected then.
         :raises DeviceDetachFailed: see :meth:`volumeops.VolumeOps.detach`.
         """
+        if not connection_info:
+            return
         with self._locks.held(locks.instance(instance.uuid)):
             self._volumes.detach(instance.name, connection_info)
-        guestmetadata.replace_volume(context, instance,
-                                     connection_info['serial'], None)
         if instance.task_state == task_states.MIGRATING:
             # A live migration to here failed: where the VM is, it keeps it.
             return
+        guestmetadata.replace_volume(context, instance,
+                                     connection_info['serial'], None)

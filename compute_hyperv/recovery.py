@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a crash or a reboot of the host left behind; runs once, at start.
 
-* Planned VMs of Nova's instances, left by an interrupted migration, are
-  removed: they block the next one.
+Here is what can be told from the host alone; ``interrupted`` asks Nova.
+
+* Checkpoints that a snapshot left are merged, in the background; until then
+  the instance is locked. What it had copied is deleted.
 * Half-built VMs are those that spawn defined but did not finish: no NIC and
   no drive yet, off, and their directory holds no system disk. Nova's own
   start puts their instances in ERROR; they are removed so that deleting or
@@ -21,7 +23,9 @@ from typing import Any
 
 from oslo_log import log as logging
 
+from compute_hyperv import checkpoints
 from compute_hyperv import errors
+from compute_hyperv import locks
 from compute_hyperv import oswin
 
 LOG = logging.getLogger(__name__)
@@ -42,11 +46,14 @@ class Recovery:
     """
 
     def __init__(self, *, win: oswin.Win, paths: Any, console: Any,
+                 locks: locks.Locks, checkpoints: checkpoints.Checkpoints,
                  limit_cpu_features: bool = False) -> None:
         self._win = win
         self._limit_cpu_features = limit_cpu_features
         self._paths = paths
         self._console = console
+        self._locks = locks
+        self._checkpoints = checkpoints
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -59,8 +66,8 @@ class Recovery:
         # Nova asks for the space there before the first instance comes.
         self._paths.make_dir(self._paths.instances_dir)
         uuids, states = self._win.uuids(), self._win.states()
-        self._try(self._remove_planned, 'Planned VMs')
         self._try(self._remove_partial_files, 'Partial files')
+        self._try(self._end_snapshots, 'Checkpoints', uuids)
         for vm_name, uuid in sorted(uuids.items()):
             if states.get(vm_name) is oswin.VMState.OFF:
                 self._try(self._remove_half_built, f'VM {vm_name}', vm_name,
@@ -78,7 +85,7 @@ class Recovery:
         if thread is not None:
             thread.join(_JOIN_S)
 
-    def _try(self, part: Callable[..., None], what: str, *args: str) -> None:
+    def _try(self, part: Callable[..., None], what: str, *args: Any) -> None:
         try:
             part(*args)
         except Exception as exc:
@@ -124,11 +131,41 @@ class Recovery:
         return not (files or volumes or self._win.nic_names(vm_name) or
                     self._paths.find_root(vm_name))
 
-    def _remove_planned(self) -> None:
-        for vm_name, uuid in self._win.planned_uuids().items():
-            LOG.warning("Removing the planned VM %s of instance %s, left by "
-                        "an interrupted migration.", vm_name, uuid)
-            self._win.migration.destroy_existing_planned_vm(vm_name)
+    def _end_snapshots(self, uuids: dict[str, str]) -> None:
+        """Undo what snapshots of a service that was killed left.
+
+        A merge can take long: each has a thread, which holds the lock of
+        its instance from before this returns.
+        """
+        left = self._checkpoints.left()
+        for vm_name, uuid in sorted(uuids.items()):
+            directory = self._paths.export_dir(vm_name)
+            note = self._paths.read_bytes(
+                ntpath.join(directory, checkpoints.NOTE)).decode()
+            if note or vm_name in left:
+                locked = threading.Event()
+                threading.Thread(
+                    target=self._merge, daemon=True, name=f'merge-{vm_name}',
+                    args=(vm_name, uuid, left.get(vm_name, set()), note,
+                          locked)).start()
+                locked.wait(_JOIN_S)
+            elif self._paths.exists(directory):
+                self._try(self._paths.delete_tree, directory, directory)
+
+    def _merge(self, vm_name: str, uuid: str, names: set[str], note: str,
+               locked: threading.Event) -> None:
+        with self._locks.held(locks.instance(uuid)):
+            locked.set()
+            LOG.warning("A snapshot of %s was interrupted; its checkpoint is "
+                        "merged and what it copied is deleted.", vm_name)
+            self._try(self._end_snapshot, f'VM {vm_name}', vm_name, names,
+                      note)
+
+    def _end_snapshot(self, vm_name: str, names: set[str],
+                      note: str) -> None:
+        self._checkpoints.remove_left(vm_name, names, note)
+        # Last, for the note is in there.
+        self._paths.delete_tree(self._paths.export_dir(vm_name))
 
     def _remove_partial_files(self) -> None:
         directories = [self._paths.instance_dir(name)

@@ -138,6 +138,9 @@ class SnapshotOps:
                 reason=f'{name} has physical disks (volumes), of which '
                        f'Hyper-V makes no checkpoint: stop the server or '
                        f'detach them first')
+        note = ntpath.join(self._paths.export_dir(name), checkpoints.NOTE)
+        with self._paths.open(note, 'wb') as stream:
+            stream.write(self._checkpoints.note(name).encode())
         with self._checkpoints.frozen(name, f'snapshot {image_id}', quiesce):
             yield
 

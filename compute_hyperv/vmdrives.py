@@ -11,6 +11,8 @@ data it is.
 import dataclasses
 from typing import Any
 
+from oslo_utils import uuidutils
+
 from compute_hyperv import errors
 from compute_hyperv import model
 from compute_hyperv import oswin
@@ -144,6 +146,21 @@ class VmDrives:
         """Unplug what is in a slot, if anything is."""
         for drive in self.all_of(vm_name):
             if drive.slot == slot:
+                self.remove(vm_name, drive)
+
+    def remove_untagged(self, vm_name: str, stands_for: str) -> None:
+        """Unplug disk drives without a tag that stand for that or nothing.
+
+        :param stands_for: path of a file, or WMI path of a disk.
+        """
+        kind = self._win.vm._DVD_DRIVE_RES_SUB_TYPE
+        for drive in self.all_of(vm_name):
+            if (uuidutils.is_uuid_like(drive.tag)
+                    or drive.resource.ResourceSubType == kind):
+                continue
+            now = (drive.host_disk if drive.is_physical
+                   else self.file_of(vm_name, drive))
+            if not now or now.lower() == stands_for.lower():
                 self.remove(vm_name, drive)
 
     def remove(self, vm_name: str, drive: Drive) -> None:

@@ -102,6 +102,25 @@ class VolumeOps:
             raise exception.DeviceDetachFailed(
                 device=volume_id, reason=errors.text_of(exc)) from exc
 
+    def undo_attach(self, vm_name: str,
+                    connection_info: Mapping[str, Any]) -> None:
+        """Take away what an attach that was interrupted left of a volume.
+
+        A drive that has no tag yet is known by what it stands for, or by
+        standing for nothing.
+        """
+        stands_for = ''
+        try:
+            disk = self._connect(connection_info)
+            stands_for = (disk.path if disk.number is None
+                          else self._host_disk(disk))
+        except Exception as exc:
+            if not errors.is_expected(exc):
+                raise
+            LOG.debug("Not connected: %s", errors.text_of(exc))
+        self._drives.remove_untagged(vm_name, stands_for)
+        self.detach(vm_name, connection_info)
+
     def extend(self, connection_info: Mapping[str, Any],
                size_bytes: int) -> None:
         """Let the guest see that a volume has grown.
@@ -147,6 +166,8 @@ class VolumeOps:
 
         :returns: volume id -> WMI path of its disk, for those that are
             passed through.
+        :raises DiskOperationFailed: one is a file on a share of this host,
+            which has another path here than elsewhere.
         """
         connected = self.connect_all(block_device_info)
         for volume_id, disk in connected.items():
@@ -173,8 +194,6 @@ class VolumeOps:
                 self._release(connection)
             except Exception as exc:
                 if not errors.is_expected(exc):
-        :raises DiskOperationFailed: one is a file on a share of this host,
-            which has another path here than elsewhere.
                     raise
                 LOG.warning("Volume %s stays connected to this host: %s",
                             _volume_id(connection), errors.text_of(exc))
@@ -338,6 +357,13 @@ class VolumeOps:
             attempts=_RELEASE_ATTEMPTS, delay_s=_RELEASE_DELAY_S,
             clock=self._clock)
 
+    def _try_release(self, connection: Mapping[str, Any]) -> None:
+        if users := self._users(connection):
+            LOG.warning("Volume %s stays connected to this host for %s.",
+                        _volume_id(connection), ', '.join(users))
+            return
+        self._connector(connection).disconnect(connection['data'])
+
     def _connector(self, connection: Mapping[str, Any]
                    ) -> connectors.Connector:
         protocol = str(connection.get('driver_volume_type'))
@@ -346,6 +372,11 @@ class VolumeOps:
         except KeyError:
             raise exception.VolumeDriverNotFound(
                 driver_type=protocol) from None
+
+
+def ids_of(block_device_info: Any) -> frozenset[str]:
+    """Ids of the volumes of an instance."""
+    return frozenset(map(_volume_id, _connections(block_device_info)))
 
 
 def _volume_id(connection: Mapping[str, Any]) -> str:
@@ -357,16 +388,4 @@ def _connections(block_device_info: Any) -> Iterator[Mapping[str, Any]]:
     """Those of an instance's volumes; one that is being made has none."""
     for volume in (block_device_info or {}).get('block_device_mapping') or ():
         if volume.get('connection_info'):
-    def _try_release(self, connection: Mapping[str, Any]) -> None:
-        if users := self._users(connection):
-            LOG.warning("Volume %s stays connected to this host for %s.",
-                        _volume_id(connection), ', '.join(users))
-            return
-        self._connector(connection).disconnect(connection['data'])
-
             yield volume['connection_info']
-def ids_of(block_device_info: Any) -> frozenset[str]:
-    """Ids of the volumes of an instance."""
-    return frozenset(map(_volume_id, _connections(block_device_info)))
-
-

@@ -34,6 +34,7 @@ from compute_hyperv import hostops
 from compute_hyperv import hotplug
 from compute_hyperv import imagecache
 from compute_hyperv import images
+from compute_hyperv import interrupted
 from compute_hyperv import livechecks
 from compute_hyperv import livehost
 from compute_hyperv import livemigrationops
@@ -87,6 +88,7 @@ class Ops:
     metrics: metricsops.MetricsOps
     events: eventhandler.EventHandler
     recovery: recovery.Recovery
+    interrupted: interrupted.Interrupted
 
 
 def _paths(win: oswin.Win) -> paths.Paths:
@@ -214,14 +216,18 @@ def _host(win: oswin.Win, host_paths: paths.Paths) -> hostops.HostOps:
         reserved_memory_mib=CONF.reserved_host_memory_mb)
 
 
+def _checkpoints(win: oswin.Win) -> checkpoints.Checkpoints:
+    return checkpoints.Checkpoints(
+        win, create_timeout_s=CONF.hyperv.vm_operation_timeout,
+        merge_timeout_s=CONF.hyperv.snapshot_timeout)
+
+
 def _snapshots(win: oswin.Win, host_paths: paths.Paths,
                disks: diskops.DiskOps,
                host_locks: locks.Locks) -> snapshotops.SnapshotOps:
     return snapshotops.SnapshotOps(
         win=win, paths=host_paths, disks=disks, locks=host_locks,
-        checkpoints=checkpoints.Checkpoints(
-            win, create_timeout_s=CONF.hyperv.vm_operation_timeout,
-            merge_timeout_s=CONF.hyperv.snapshot_timeout),
+        checkpoints=_checkpoints(win),
         glance=glance.API(), copy_timeout_s=CONF.hyperv.snapshot_timeout)
 
 
@@ -298,6 +304,21 @@ def _live(common: dict[str, Any], **parts: Any
         timeout_s=CONF.hyperv.live_migration_timeout, **both, **parts)
 
 
+def _recovery(console: serialconsoleops.SerialConsoleOps,
+              common: dict[str, Any]) -> recovery.Recovery:
+    return recovery.Recovery(
+        win=common['win'], paths=common['paths'], locks=common['locks'],
+        console=console, checkpoints=_checkpoints(common['win']),
+        limit_cpu_features=CONF.hyperv.limit_cpu_features)
+
+
+def _interrupted(vms: vmops.VMOps, common: dict[str, Any]
+                 ) -> interrupted.Interrupted:
+    return interrupted.Interrupted(
+        win=common['win'], volumes=common['volumes'], vms=vms,
+        cinder=cinder.API())
+
+
 def build(virtapi: Any) -> Ops:
     """Build the driver's parts over the host that this process is for."""
     win = oswin.connect()
@@ -336,9 +357,8 @@ def build(virtapi: Any) -> Ops:
         snapshots=_snapshots(win, host_paths, disks, host_locks),
         image_cache=common['image_cache'], metrics=metrics, host=host,
         events=_events(win, console),
-        recovery=recovery.Recovery(
-            win=win, paths=host_paths, console=console,
-            limit_cpu_features=CONF.hyperv.limit_cpu_features))
+        interrupted=_interrupted(vms, common),
+        recovery=_recovery(console, common))
 
 
 def check_programs() -> None:

@@ -5,6 +5,9 @@ from compute_hyperv.sim import vm as sim_vm
 from tests import factories
 from tests.unit import opscase
 
+from compute_hyperv import checkpoints  # noqa: I100
+from compute_hyperv import locks
+
 
 class RecoveryTest(opscase.OpsTestCase):
 
@@ -63,20 +66,72 @@ class RecoveryTest(opscase.OpsTestCase):
     def running(self):
         return type(self.win.state(self.instance.name)).RUNNING
 
-    def test_planned_vms_are_removed(self):
-        """L009: planned VMs piled up and blocked later migrations."""
-        service, = self.win.vm._conn.Msvm_VirtualSystemManagementService()
-        for owner in (self.instance.uuid, 'somebody else'):
-            settings = self.win.vm._conn.Msvm_VirtualSystemSettingData.new()
-            settings.ElementName = owner
-            settings.Notes = [owner]
-            service.DefinePlannedSystem(
-                SystemSettings=settings.GetText_(1), ResourceSettings=[],
-                ReferenceConfiguration=None)
-        self.assertIn('planned VM', self.run_recovery())
-        names = [vm.ElementName for vm in
-                 self.win.vm._conn.Msvm_PlannedComputerSystem()]
-        self.assertEqual(['somebody else'], names)
+    # Snapshots.
+
+    def take_checkpoint(self, name):
+        self.win.vm.take_vm_snapshot(self.instance.name, name)
+
+    def checkpoint_names(self):
+        return sorted(
+            settings.ElementName for settings in
+            self.win.vm._conn.Msvm_VirtualSystemSettingData()
+            if 'Snapshot' in (settings.VirtualSystemType or ''))
+
+    def run_with_disk(self):
+        """A VM that runs from a disk of its own."""
+        path = self.write('root.vhdx')
+        self.paths.remove(path)
+        self.win.vhd.create_dynamic_vhd(path, 1 << 26)
+        self.define()
+        self.win.vm.attach_scsi_drive(self.instance.name, path)
+        self.win.request_state(self.instance.name, self.running)
+        return path
+
+    def merged(self):
+        self.run_recovery()
+        with self.ops.recovery._locks.held(
+                locks.instance(self.instance.uuid), timeout_s=10):
+            return self.win.vm.get_vm_storage_paths(self.instance.name)[0]
+
+    def test_checkpoint_of_a_snapshot_is_merged(self):
+        """A9, L102: and what it had copied is deleted."""
+        path = self.run_with_disk()
+        self.take_checkpoint('OpenStack snapshot 1')
+        export = self.paths.export_dir(self.instance.name)
+        self.paths.make_dir(export)
+        self.assertEqual([path], self.merged())
+        self.assertEqual([], self.checkpoint_names())
+        self.assertFalse(self.paths.exists(export))
+
+    def test_checkpoint_without_its_name_yet_is_merged(self):
+        path = self.run_with_disk()
+        export = self.paths.export_dir(self.instance.name)
+        self.paths.make_dir(export)
+        with self.paths.open(f'{export}\\{checkpoints.NOTE}', 'w') as stream:
+            stream.write(self.ops.snapshots._checkpoints.note(
+                self.instance.name))
+        self.take_checkpoint('as Hyper-V calls it')
+        self.assertEqual([path], self.merged())
+        self.assertEqual([], self.checkpoint_names())
+
+    def test_checkpoints_of_administrators_stay(self):
+        self.run_with_disk()
+        self.take_checkpoint('before the upgrade')
+        self.take_checkpoint('OpenStack snapshot 1')
+        disk, = self.merged()
+        self.assertEqual(['before the upgrade'], self.checkpoint_names())
+        self.assertTrue(disk.endswith('.avhdx'))
+        self.assertEqual({}, self.ops.snapshots._checkpoints.left())
+
+    def test_export_without_a_checkpoint_is_deleted(self):
+        self.define()
+        export = self.paths.export_dir(self.instance.name)
+        self.paths.make_dir(export)
+        theirs = self.paths.export_dir('instance-ffffffff')
+        self.paths.make_dir(theirs)     # of another host, on a share
+        self.ops.recovery.run()
+        self.assertFalse(self.paths.exists(export))
+        self.assertTrue(self.paths.exists(theirs))
 
     def test_partial_file_in_use_does_not_keep_the_others(self):
         busy, free = self.write('eph0.vhdx.part'), self.write('root.vhdx.part')
@@ -103,7 +158,8 @@ class RecoveryTest(opscase.OpsTestCase):
         bad = factories.instance(id=1)
         self.define(bad)
         with self.fabric.faults.failing(
-                kind='query', match='*Msvm_StorageAllocationSettingData*'):
+                kind='query',
+                match='SELECT [*] FROM Msvm_StorageAllocationSettingData*'):
             self.assertIn(bad.name, self.run_recovery())
         self.assertEqual([bad.name], self.vm_names)
 

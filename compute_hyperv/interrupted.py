@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a nova-compute that was killed had begun, by Nova's own records.
+
+Runs when the service starts, before Nova looks at its instances. What Nova
+itself takes up again (deletions, the source of a resize, changes of power)
+is left to it.
+
+==========================  ============================================
+Instance                    What is done
+==========================  ============================================
+being built, unshelved      what there is of it is removed; Nova puts it
+                            in ERROR
+attaching a volume          it is detached, and available again
+arriving by a resize        what there is of it is removed and it arrives
+                            anew, in the background: VERIFY_RESIZE, or
+                            ERROR with the source's files untouched
+leaving by a live           Hyper-V's job is ended and the target cleaned;
+migration, still here       Nova makes it ACTIVE
+leaving by a live           its arrival is completed: ACTIVE on the target
+migration, on the target
+==========================  ============================================
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+
+from nova.compute import task_states
+from nova.compute import vm_states
+from nova import objects
+from nova.virt import driver as nova_driver
+from oslo_log import log as logging
+
+from compute_hyperv import errors
+from compute_hyperv import oswin
+
+LOG = logging.getLogger(__name__)
+
+#: In these Nova takes an instance for one that was never finished.
+_BUILDING = (task_states.SCHEDULING, task_states.BLOCK_DEVICE_MAPPING,
+             task_states.NETWORKING, task_states.SPAWNING)
+#: States in which Nova leaves an instance alone when it starts.
+_LEFT_ALONE = (vm_states.ERROR, vm_states.SOFT_DELETED, vm_states.DELETED)
+#: Migrations that are not over.
+_UNDER_WAY = ('accepted', 'queued', 'preparing', 'running')
+
+
+def incoming(context: Any, host: str) -> set[str]:
+    """Uuids of the instances that migrate live to a host just now."""
+    found = objects.MigrationList.get_by_filters(
+        context, {'host': host, 'migration_type': 'live-migration',
+                  'status': list(_UNDER_WAY)})
+    return {migration.instance_uuid for migration in found
+            if migration.dest_compute == host}
+
+
+class Interrupted:
+    """Ends or finishes what was begun.
+
+    :param cinder: Nova's ``nova.volume.cinder.API``.
+    """
+
+    def __init__(self, *, win: oswin.Win, vms: Any, volumes: Any,
+                 cinder: Any) -> None:
+        self._win = win
+        self._vms = vms
+        self._volumes = volumes
+        self._cinder = cinder
+
+    def process(self, context: Any, host: str,
+                instances: Iterable[Any]) -> None:
+        """Look after the instances of this host, each for itself.
+
+        :param host: Nova's name of this host.
+        """
+        _try(self._remove_planned, context, host)
+        for instance in instances:
+            _try(self._look_after, context, instance)
+
+    def _remove_planned(self, context: Any, host: str) -> None:
+        """Remove planned VMs, which block the next migration.
+
+        That of a migration which still runs is on its way to become a VM.
+        """
+        expected = incoming(context, host)
+        for vm_name, uuid in self._win.planned_uuids().items():
+            if uuid not in expected:
+                LOG.warning("Removing the planned VM %s of instance %s, left "
+                            "by an interrupted migration.", vm_name, uuid)
+                self._win.migration.destroy_existing_planned_vm(vm_name)
+
+    def _look_after(self, context: Any, instance: Any) -> None:
+        if instance.vm_state in _LEFT_ALONE:
+            return
+        if (instance.vm_state == vm_states.BUILDING
+                or instance.task_state in _BUILDING):
+            LOG.warning("Its build was interrupted; what there is of it is "
+                        "removed.", instance=instance)
+            self._vms.destroy(context, instance,
+                              instance.get_network_info(),
+                              block_device_info(context, instance))
+        else:
+            self._undo_attaches(context, instance)
+
+    def _undo_attaches(self, context: Any, instance: Any) -> None:
+        """Detach volumes of which Nova does not know how they are attached.
+
+        It saves that when the driver has done its part. As after an attach
+        that fails, the volume is available again.
+        """
+        for mapping in objects.BlockDeviceMappingList.get_by_instance_uuid(
+                context, instance.uuid):
+            if (mapping.is_volume and mapping.attachment_id
+                    and not mapping.connection_info):
+                LOG.warning("Its volume %s was being attached; it is "
+                            "detached.", mapping.volume_id, instance=instance)
+                self._undo_attach(context, instance, mapping)
+
+    def _undo_attach(self, context: Any, instance: Any,
+                     mapping: Any) -> None:
+        attachment = self._cinder.attachment_get(context,
+                                                 mapping.attachment_id)
+        connection = attachment.get('connection_info') or {}
+        if connection.get('driver_volume_type'):
+            self._volumes.undo_attach(instance.name, connection | {
+                'serial': mapping.volume_id})
+        self._cinder.attachment_delete(context, mapping.attachment_id)
+        mapping.destroy()
+
+
+def _try(part: Callable[..., None], context: Any, subject: Any) -> None:
+    try:
+        part(context, subject)
+    except Exception as exc:    # the service has to start
+        LOG.warning("%s: what was begun with it is not cleared away: %s",
+                    getattr(subject, 'uuid', subject), errors.text_of(exc),
+                    exc_info=not errors.is_expected(exc))
+
+
+def block_device_info(context: Any, instance: Any) -> Any:
+    """Nova's dict of an instance's devices; volumes that are connected."""
+    found = nova_driver.get_block_device_info(
+        instance, objects.BlockDeviceMappingList.get_by_instance_uuid(
+            context, instance.uuid))
+    found['block_device_mapping'] = [
+        volume for volume in found['block_device_mapping']
+        if volume.get('connection_info')]
+    return found

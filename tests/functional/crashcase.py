@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base of tests in which nova-compute is killed and started again.
+
+Killed is meant: from one call to its host on, the service does nothing any
+more, neither there (``sim.process``) nor in Nova's database, and nobody hears
+from it. Whoever waits for its answer gets a time-out, at once.
+"""
+
+import collections
+import re
+import sys
+import threading
+
+from nova import rpc
+import oslo_messaging
+from oslo_messaging.rpc import dispatcher
+from sqlalchemy import engine
+from sqlalchemy import event
+
+from compute_hyperv.sim import process
+from tests.functional import base
+from tests.functional import test_b_faults
+
+
+def _refuse_the_dead(*args):
+    """What a killed service had still to write it never wrote."""
+    if process.Vanished.is_being_handled():
+        raise process.Vanished
+
+
+def _dispatch(self, incoming):
+    try:
+        return _dispatch.real(self, incoming)
+    except process.Vanished:
+        raise oslo_messaging.MessagingTimeout('the service was killed')
+
+
+def _report(args, usual=threading.excepthook):
+    if not issubclass(args.exc_type, process.Vanished):
+        usual(args)
+
+
+_dispatch.real = dispatcher.RPCDispatcher.dispatch
+
+
+class CrashTestCase(base.TestCase):
+    """``crash`` begins where a killed nova-compute has to be replaced."""
+
+    def setUp(self):
+        self.processes = {}
+        self._guard()
+        super().setUp()
+
+    def _set_flags(self):
+        super()._set_flags()
+        # Services that live for seconds only never report themselves.
+        self.flags(service_down_time=600)
+
+    def _guard(self):
+        event.listen(engine.Engine, 'before_cursor_execute',
+                     _refuse_the_dead)
+        self.addCleanup(event.remove, engine.Engine,
+                        'before_cursor_execute', _refuse_the_dead)
+        dispatcher.RPCDispatcher.dispatch = _dispatch
+        self.addCleanup(setattr, dispatcher.RPCDispatcher, 'dispatch',
+                        _dispatch.real)
+        rpc.add_extra_exmods(oslo_messaging.exceptions.__name__)
+        self.addCleanup(rpc.clear_extra_exmods)
+        self.addCleanup(setattr, threading, 'excepthook',
+                        threading.excepthook)
+        threading.excepthook = _report
+
+    def start_compute(self, host):
+        """Start nova-compute in a process of its own on that host."""
+        self.processes[host] = process.Process(self.fabric.host(host))
+        with self.processes[host].on():
+            compute = self._start_compute(host)
+        self.addCleanup(compute.stop)
+        return compute
+
+    def is_dead(self, host='HV1'):
+        return not self.processes[host].alive
+
+    def replace(self, host='HV1'):
+        """Start nova-compute anew after its end; Nova's threads are gone."""
+        self.processes[host].kill()
+        compute = self.computes[host]
+        compute.manager._waiting_live_migrations.clear()
+        compute.stop()
+        self.start_compute(host)
+
+    # Sweeping.
+
+    def recorded(self, operation, host='HV1'):
+        """(kind, its number among those of its kind, label) of all calls."""
+        with self.fabric.recorder.recording() as calls:
+            operation()
+        numbers = collections.Counter()
+        found = []
+        for call in calls:
+            if call.host == host and call.kind in test_b_faults.KINDS:
+                numbers[call.kind] += 1
+                found.append((call.kind, numbers[call.kind], call.label))
+        return found
+
+    def killing(self, kind, number, host='HV1'):
+        """Inside the block, that call is the last of nova-compute's."""
+        return self.fabric.faults.failing(host=host, kind=kind, nth=number,
+                                          kill=True)
+
+    @staticmethod
+    def share(calls, step, hand, hands):
+        """Every *step*-th call; the config drive's many files count once."""
+        kept, seen = [], set()
+        for call in calls:
+            what = re.sub(r'\.iso\.files.*', '', call[2])
+            if what == call[2] or what not in seen:
+                kept.append(call)
+            seen.add(what)
+        return kept[::step][hand::hands]
+
+    def tell(self, what, killed, calls, outcomes):
+        print(f'{what}: nova-compute killed at {len(killed)} of {len(calls)}'
+              ' calls: ' + ', '.join(f'{count} {outcome}' for outcome, count
+                                     in sorted(outcomes.items()))
+              + f' ({base.mode()})', file=sys.__stderr__)
+
+    # The image cache.
+
+    def in_cache(self):
+        return [path for path in self.host.storage.drive('C').listing()
+                if '\\_base\\' in path]
+
+    def partial_images(self):
+        return [path for path in self.in_cache() if '.part' in path]
+
+    def forget_image(self, image_id):
+        """Have the next server fetch it again."""
+        files = self.driver()._win.files
+        for path in self.in_cache():
+            if image_id in path:
+                files.remove(path)
