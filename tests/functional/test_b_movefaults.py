@@ -18,8 +18,10 @@ from nova import exception
 from nova import objects
 
 from compute_hyperv.sim import disks
+from compute_hyperv.sim import guestdisks
 from tests.functional import base
 from tests.functional import test_b_faults
+from tests.functional import volumecase
 
 #: Tests that share the calls of one operation.
 HANDS = 4
@@ -29,10 +31,17 @@ MARK_AT = 15 << 20
 
 
 @ddt.ddt
-class ResizeFaultsTest(base.TestCase):
-    """Source, target, confirmation and return of a resize."""
+class ResizeFaultsTest(volumecase.VolumeTestCase):
+    """Source, target, confirmation and return of a resize.
+
+    The server has local disks, a config drive, a port and an iSCSI volume.
+    """
 
     HOSTS = ('HV1', 'HV2')
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(volume_attach_retry_count=0, group='hyperv')
 
     def setUp(self):
         super().setUp()
@@ -40,6 +49,10 @@ class ResizeFaultsTest(base.TestCase):
         self.server = self.boot(
             image_id, networks='auto', host='HV1', config_drive=True,
             flavor_id=self.flavor(disk_gib=1, ephemeral_gib=1))
+        self.volume = self.cinder.add_volume(content=MARK)
+        self.attach(self.server, self.volume)
+        self.name = self.server['OS-EXT-SRV-ATTR:instance_name']
+        self.places = self.drives('HV1')
         self.context = nova_context.get_admin_context()
         self.instance = objects.Instance.get_by_uuid(
             self.context, self.server['id'],
@@ -53,7 +66,10 @@ class ResizeFaultsTest(base.TestCase):
             self.context, self.instance)
         self.devices = manager._get_instance_block_device_info(
             self.context, self.instance)
-        self.name = self.instance.name
+        # Cinder lets both hosts at it for as long as the test lasts.
+        self.fabric.san.grant(
+            self.volume.storage.iqn, self.driver('HV2').get_volume_connector(
+                self.instance)['initiator'])
         # Nova leaves the power state of an instance at work alone.
         self.instance.task_state = task_states.RESIZE_MIGRATING
         self.instance.save()
@@ -110,10 +126,31 @@ class ResizeFaultsTest(base.TestCase):
         with self.open_disk(self.path(suffix), host) as disk:
             self.assertEqual(MARK, disk.read(MARK_AT, len(MARK)), what)
 
+    def drives(self, host):
+        """What is where in the server's VM on a host."""
+        vm = self.view(host).vm(self.name)
+        return ([(drive.name, drive.bus, drive.lun) for drive in vm.drives] +
+                [(disk.tag, disk.controller, disk.slot)
+                 for disk in guestdisks.of(vm.vm) if disk.is_physical])
+
+    def assert_whole(self, host, what):
+        """The server runs on a host, with everything in its place."""
+        vm = self.view(host).vm(self.name)
+        self.assertEqual('running', vm.state, what)
+        self.assertEqual(self.places, self.drives(host), what)
+        self.assert_data(host, what)
+        self.assert_sessions(host, 1, what)
+        volume = next(disk for disk in guestdisks.of(vm.vm)
+                      if disk.tag == self.volume.id)
+        self.assertEqual(MARK, volume.read(0, len(MARK)), what)
+
+    def assert_sessions(self, host, count, what):
+        """Of the host's iSCSI initiator."""
+        self.assertEqual(count, len(
+            self.fabric.host(host).initiator.sessions), what)
+
     def assert_at_source(self, what):
-        self.assertEqual('running', self.view('HV1').vm(self.name).state,
-                         what)
-        self.assert_data('HV1', what)
+        self.assert_whole('HV1', what)
         self.assertFalse(self.view('HV1').exists(
             ntpath.dirname(self.path('_revert'))), what)
         self.assert_gone('HV2', what)
@@ -121,6 +158,7 @@ class ResizeFaultsTest(base.TestCase):
     def assert_gone(self, host, what):
         view = self.view(host)
         self.assertEqual([], view.vm_names, what)
+        self.assert_sessions(host, 0, what)
         self.assertFalse(view.exists(ntpath.dirname(self.path())), what)
 
     # Sweeping.
@@ -186,7 +224,7 @@ class ResizeFaultsTest(base.TestCase):
                     outcome = 'failed'
             outcomes[outcome] += 1
             if outcome == 'arrived':
-                self.assert_data('HV2', call)
+                self.assert_whole('HV2', call)
                 self.leave_target()
             self.assert_gone('HV2', call)
             self.assert_data('HV1', call, '_revert')
