@@ -22,6 +22,7 @@ from oslo_log import log as logging
 from compute_hyperv import errors
 from compute_hyperv import operation
 from compute_hyperv import oswin
+from compute_hyperv import vmnames
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class PowerOps:
                  jobs_timeout_s: int, operation_timeout_s: int,
                  clock: operation.Clock = time) -> None:
         self._win = win
+        self._names = vmnames.VmNames(win)
         self._vifs = vifs
         self._volumes = volumes
         self._console = console
@@ -81,7 +83,8 @@ class PowerOps:
 
         :raises UnknownDisk: see :meth:`volumeops.VolumeOps.reconnect`.
         """
-        self._volumes.reconnect(instance.name, block_device_info)
+        self._by_name(instance, self._volumes.reconnect, instance.name,
+                      block_device_info)
         self._vifs.plug_all(instance, network_info)
         self.start(instance)
 
@@ -94,16 +97,19 @@ class PowerOps:
         :raises InstancePowerOffFailure: Hyper-V does not stop it.
         """
         try:
-            # The log file must be free when the VM is off.
-            if timeout_s and self.shut_down(instance.name, timeout_s,
-                                            retry_interval_s):
-                LOG.debug("The guest shut down.", instance=instance)
-            self._console.stop(instance.name)
-            self.turn_off(instance.name)
-            # An event may have opened it again in between.
-            self._console.stop(instance.name)
+            self._by_name(instance, self._stop, instance, timeout_s,
+                          retry_interval_s)
         except exception.InstanceNotFound:
             LOG.debug("There is no VM to stop.", instance=instance)
+
+    def _stop(self, instance: Any, timeout_s: float,
+              retry_interval_s: float) -> None:
+        if timeout_s and self.shut_down(instance.name, timeout_s,
+                                        retry_interval_s):
+            LOG.debug("The guest shut down.", instance=instance)
+        self._release_console(instance, oswin.VMState.OFF)
+        # An event may have opened it again in between.
+        self._console.stop(instance.name)
 
     def reboot(self, instance: Any, network_info: Any,
                block_device_info: Any, soft: bool) -> None:
@@ -113,15 +119,16 @@ class PowerOps:
             ``[hyperv] wait_soft_reboot_seconds``, as not soft. Not soft:
             turn off from any state and start again, with fresh ports.
         """
-        name = instance.name
-        if soft and not self.shut_down(name, self._soft_reboot_s,
+        self._by_name(instance, self._end, instance, soft)
+        self.power_on(instance, network_info, block_device_info)
+
+    def _end(self, instance: Any, soft: bool) -> None:
+        if soft and not self.shut_down(instance.name, self._soft_reboot_s,
                                        self._soft_reboot_s):
             LOG.warning("The guest did not shut down within %d seconds "
                         "([hyperv] wait_soft_reboot_seconds); resetting it.",
                         self._soft_reboot_s, instance=instance)
-        self._console.stop(name)
-        self.turn_off(name)
-        self.power_on(instance, network_info, block_device_info)
+        self._release_console(instance, oswin.VMState.OFF)
 
     def pause(self, instance: Any) -> None:
         """Freeze a running VM; its memory stays."""
@@ -134,8 +141,7 @@ class PowerOps:
 
     def suspend(self, instance: Any) -> None:
         """Save the memory of a VM to disk and stop it."""
-        self._console.stop(instance.name)
-        self._change(instance.name, oswin.VMState.SAVED)
+        self._release_console(instance, oswin.VMState.SAVED)
 
     def resume_after_boot(self, instance: Any, network_info: Any,
                           block_device_info: Any) -> None:
@@ -167,6 +173,32 @@ class PowerOps:
         vm._jobutils.check_ret_val(code, path)
 
     # -- parts ------------------------------------------------------------
+
+    def _by_name(self, instance: Any, call: Callable[..., None],
+                 *args: Any) -> None:
+        """Call; once more if the VM had been given another name."""
+        try:
+            call(*args)
+        except exception.InstanceNotFound:
+            if not self._names.restore(instance.name, instance.uuid):
+                raise
+            call(*args)
+
+    def _release_console(self, instance: Any, state: oswin.VMState) -> None:
+        """Bring a VM to a state in which its log file must be free.
+
+        One that goes on keeps its console.
+        """
+        change = (self.turn_off if state is oswin.VMState.OFF
+                  else self._save)
+        with operation.Rollback(f'stop of {instance.name}') as undo:
+            undo.on_failure(self._console.start, instance.name,
+                            instance.uuid)
+            self._console.stop(instance.name)
+            change(instance.name)
+
+    def _save(self, vm_name: str) -> None:
+        self._change(vm_name, oswin.VMState.SAVED)
 
     def start(self, instance: Any,
               undo: operation.Rollback | None = None) -> None:

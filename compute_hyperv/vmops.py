@@ -19,6 +19,7 @@ from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths as paths_module
 from compute_hyperv import vmdefinition
+from compute_hyperv import vmnames
 
 LOG = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class VMOps:
         self._locks = locks
         self._force_destroy = force_destroy
         self._definitions = vmdefinition.VmDefinitions(win, paths)
+        self._names = vmnames.VmNames(win)
 
     # -- what is there ----------------------------------------------------
 
@@ -140,7 +142,6 @@ class VMOps:
         The caller holds the lock of the instance.
 
         :param brought: the VM is not made anew but of this.
-
         :param undo: removes the VM when the operation fails; the files of
             its disks stay.
         """
@@ -371,7 +372,7 @@ class VMOps:
         """
         if self._win.planned_uuids().get(vm_name) == uuid:
             self._win.migration.destroy_existing_planned_vm(vm_name)
-        owner = self._win.find_owner(vm_name)
+        owner = self._names.owner(vm_name, uuid)
         if owner is not None and owner != uuid:
             LOG.warning("VM %s is not that of instance %s and stays as it "
                         "is.", vm_name, uuid)

@@ -117,6 +117,8 @@ class SerialConsoleOps:
                 if (self._win.state(vm_name) is not oswin.VMState.OFF and
                         not self._win.vm.is_secure_vm(vm_name)):
                     self._serve(vm_name)
+            except exception.InstanceNotFound:
+                LOG.debug("VM %s is gone; no console of it.", vm_name)
             except Exception as exc:
                 # A VM runs well without its console, and events go on.
                 LOG.warning("The serial console of %s (%s) is not served: "

@@ -198,6 +198,12 @@ class HostView:
         self.turn_off(vm)
         self._vmutils.destroy_vm(vm.vm.name)
 
+    def rename_vm(self, vm, name):
+        """Give a VM another name."""
+        settings = self._vmutils._lookup_vm_check(vm.vm.name)
+        settings.ElementName = name
+        self._vmutils._modify_virtual_system(settings)
+
     def create_vm(self, name):
         """Define a VM that Nova knows nothing of."""
         self._vmutils.create_vm(name, False, 1, None)

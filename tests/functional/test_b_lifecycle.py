@@ -104,6 +104,34 @@ class PowerTest(base.TestCase):
         self.assertEqual('running', self.vm(server).state)
 
 
+class RenamedTest(base.TestCase):
+    """Somebody renamed the VM in Hyper-V Manager."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.boot(networks='auto')
+        self.vm_name = self.server['OS-EXT-SRV-ATTR:instance_name']
+        self.rename()
+
+    def rename(self):
+        self.view().rename_vm(self.view().vm(self.vm_name), 'web server')
+
+    def test_server_is_stopped_started_and_deleted(self):
+        self._stop_server(self.server)
+        self.assertEqual('off', self.view().vm(self.vm_name).state)
+        self.rename()
+        self._start_server(self.server)
+        self.assertEqual('running', self.view().vm(self.vm_name).state)
+        self.rename()
+        self._delete_server(self.server)
+        self.assertEqual([], self.view().vm_names)
+        self.fabric.assert_clean()
+
+    def test_hard_reboot_finds_it(self):
+        self._reboot_server(self.server, hard=True)
+        self.assertEqual('running', self.view().vm(self.vm_name).state)
+
+
 class PlugTest(base.TestCase):
     """B3: the wait for Neutron."""
 

@@ -20,7 +20,7 @@ RANK = {
     'jobwaits': 1.7,
     'locks': 2, 'paths': 2, 'oswin': 2, 'plan': 2,
     'checkpoints': 2.5, 'commands': 2.5, 'guestmetadata': 2.5,
-    'vmdrives': 2.5, 'vmdefinition': 2.7,
+    'vmdrives': 2.5, 'vmnames': 2.5, 'vmdefinition': 2.7,
     'images': 3, 'diskops': 3, 'configdrive': 3, 'vifops': 3,
     'hostops': 3, 'metricsops': 3, 'deviceops': 3, 'securityops': 3,
     'connectors': 3, 'console.serialproxy': 3,

@@ -69,6 +69,24 @@ class StateTest(PowerCase):
         self.assertEqual(sim_vm.OFF, self.vm_.state)
 
 
+class ConsoleTest(PowerCase):
+
+    def test_vm_that_goes_on_keeps_its_console(self):
+        """A suspend, stop or reboot that failed."""
+        self.power.start(self.instance)
+        for fail in (lambda: self.power.suspend(self.instance),
+                     lambda: self.power.power_off(self.instance, 0, 0),
+                     lambda: self.power.reboot(self.instance, (), None,
+                                               soft=False)):
+            with self.fabric.faults.failing(
+                    kind='method', times=None,
+                    match='Msvm_ComputerSystem.RequestStateChange'):
+                self.assertRaises(exception.NovaException, fail)
+            self.assertEqual([True], [
+                one.is_alive for one
+                in self.ops.console._handlers[self.instance.name]])
+
+
 class OffTest(PowerCase):
 
     def test_no_vm_is_a_no_op(self):

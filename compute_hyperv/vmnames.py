@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VMs that somebody gave another name.
+
+Hyper-V's tools rename a VM with one click, also while it runs, and os-win
+finds VMs by their names only. Nova's uuid in the notes tells whose it is.
+"""
+
+import ntpath
+
+from oslo_log import log as logging
+
+from compute_hyperv import oswin
+
+LOG = logging.getLogger(__name__)
+
+
+class VmNames:
+    """Gives the VMs of instances their names back."""
+
+    def __init__(self, win: oswin.Win) -> None:
+        self._win = win
+
+    def owner(self, vm_name: str, uuid: str) -> str | None:
+        """As :meth:`oswin.Win.find_owner`, after :meth:`restore`."""
+        found = self._win.find_owner(vm_name)
+        return uuid if found is None and self.restore(vm_name, uuid) else found
+
+    def restore(self, vm_name: str, uuid: str) -> bool:
+        """Rename the VM of an instance back; whether there was one.
+
+        Only one whose files lie in a directory of the instance's name: the
+        notes of a copy that an administrator made tell the same uuid.
+
+        :param vm_name: no VM has that name.
+        """
+        vm = self._win.vm
+        for settings in vm._conn.Msvm_VirtualSystemSettingData(
+                VirtualSystemType=vm._VIRTUAL_SYSTEM_TYPE_REALIZED):
+            home = ntpath.basename(settings.ConfigurationDataRoot or '')
+            if list(settings.Notes or ())[:1] == [uuid] and (
+                    home.lower() == vm_name.lower()):
+                LOG.warning("VM %s of instance %s was called %s. It gets its "
+                            "name back; rename the instance in OpenStack "
+                            "instead.", vm_name, uuid, settings.ElementName)
+                settings.ElementName = vm_name
+                vm._modify_virtual_system(settings)
+                return True
+        return False
