@@ -52,7 +52,7 @@ def _bus(slot: model.Slot) -> objects.DeviceBus:
         return objects.IDEDeviceBus(
             address=f'{slot.controller}:{slot.lun}')
     # Linux shows each synthetic controller as a host with one target, and
-    # names a disk by it: /dev/disk/by-path/...-scsi-0:0:0:12.
+    # names a disk by its slot: /dev/disk/by-path/*-lun-12.
     return objects.SCSIDeviceBus(
         address=f'{slot.controller}:0:0:{slot.lun}')
 

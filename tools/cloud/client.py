@@ -110,12 +110,13 @@ class Client:
         :param times: how many of them, one for each boot.
         :returns: how many lines the log has.
         """
-        def logins() -> int:
-            return sum('login:' in line for line in self.console(name))
-
-        processes.until(lambda: logins() >= times, CONSOLE_TIMEOUT_S,
+        processes.until(lambda: self.logins(name) >= times, CONSOLE_TIMEOUT_S,
                         f'{name} shows its login prompt', _POLL_S)
         return len(self.console(name))
+
+    def logins(self, name: str) -> int:
+        """How many prompts a server's console log shows: its boots."""
+        return sum('login:' in line for line in self.console(name))
 
     def type_at_console(self, name: str, text: str) -> None:
         """Type at a server's serial console and wait for the echo.
