@@ -46,10 +46,10 @@ _machine_opts = [
              "time but keeps the guests' state."),
     cfg.BoolOpt(
         'enable_remotefx', default=False,
-        help="Offers RemoteFX video adapters to flavors that ask for them "
-             "(os:resolution, os:monitors, os:vram). Windows Server removed "
-             "RemoteFX with the security updates of July 2020; hosts without "
-             "it refuse such flavors."),
+        help="Has no effect in this release: flavors that ask for RemoteFX "
+             "video adapters (os:resolution, os:monitors, os:vram) are "
+             "refused. Windows Server removed RemoteFX with the security "
+             "updates of July 2020."),
     cfg.BoolOpt(
         'enable_instance_metrics_collection', default=False,
         help="Lets Hyper-V collect CPU, memory, disk and network figures of "
@@ -191,36 +191,48 @@ _volume_opts = [
              "rbd_cmd."),
 ]
 
+#: There is no driver for failover clusters yet; configuration files that name
+#: these options load.
+_NOT_YET = ("Has no effect in this release, which has no driver for failover "
+            "clusters. ")
+
 _cluster_opts = [
     cfg.IntOpt(
         'evacuate_task_state_timeout', default=600, min=0,
-        help="How many seconds maintenance mode waits for instances that are "
-             "being evacuated or migrated."),
+        help=_NOT_YET + (
+            "How many seconds maintenance mode waits for instances that "
+            "are being evacuated or migrated.")),
     cfg.IntOpt(
         'cluster_event_check_interval', default=2, min=1,
         deprecated_for_removal=True,
         deprecated_reason="Changes of owner are delivered by the cluster and "
                           "no longer looked for.",
-        help="How many seconds passed between two looks for failed-over "
-             "instances."),
+        help=_NOT_YET + (
+            "How many seconds passed between two looks for failed-over "
+            "instances.")),
     cfg.IntOpt(
         'instance_live_migration_timeout', default=300, min=0,
-        help="How many seconds a live migration by the cluster may take."),
+        help=_NOT_YET + (
+            "How many seconds a live migration by the cluster may take.")),
     cfg.IntOpt(
         'max_failover_count', default=1, min=1,
-        help="How many times the cluster moves a failed instance within the "
-             "failover_period; then it stays where it is, in error."),
+        help=_NOT_YET + (
+            "How many times the cluster moves a failed instance within "
+            "the failover_period; then it stays where it is, in error.")),
     cfg.IntOpt(
         'failover_period', default=6, min=1,
-        help="The period that max_failover_count refers to, in hours."),
+        help=_NOT_YET + (
+            "The period that max_failover_count refers to, in hours.")),
     cfg.BoolOpt(
         'recreate_ports_on_failover', default=True,
-        help="Plugs the ports of an instance again after it failed over. "
-             "Open vSwitch needs it."),
+        help=_NOT_YET + (
+            "Plugs the ports of an instance again after it failed over. "
+            "Open vSwitch needs it.")),
     cfg.BoolOpt(
         'auto_failback', default=True,
-        help="Lets the cluster move instances back to the host they failed "
-             "over from, once that host is back."),
+        help=_NOT_YET + (
+            "Lets the cluster move instances back to the host they failed "
+            "over from, once that host is back.")),
 ]
 
 hyperv_opts = (_machine_opts + _file_opts + _network_opts + _power_opts +
@@ -229,13 +241,12 @@ hyperv_opts = (_machine_opts + _file_opts + _network_opts + _power_opts +
 rdp_opts = [
     cfg.BoolOpt(
         'enabled', default=False,
-        help="Offers the RDP console of instances."),
+        help="Has no effect in this release, which offers no RDP consoles."),
     cfg.URIOpt(
         'html5_proxy_base_url', schemes=['http', 'https'],
         default='http://127.0.0.1:6083/',
-        help="Address of the gateway that shows RDP consoles in a browser. "
-             "It is informational: current Nova hands out the address in "
-             "[mks] mksproxy_base_url."),
+        help="Has no effect in this release, which offers no RDP consoles. "
+             "Address of the gateway that shows them in a browser."),
 ]
 
 coordination_opts = [

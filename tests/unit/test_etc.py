@@ -61,6 +61,22 @@ class SampleConfigTest(unittest.TestCase):
             or len(option.help) < 30])
 
 
+class EffectTest(unittest.TestCase):
+
+    def test_option_that_nothing_reads_says_so(self):
+        wiring = (source.ROOT / source.PACKAGE / 'wiring.py').read_text(
+            encoding='utf-8')
+        unread = {f'{group.name}.{option.dest}'
+                  for group, options in conf.list_opts()
+                  for option in options
+                  if f'CONF.{group.name}.{option.dest}' not in wiring}
+        honest = {f'{group.name}.{option.dest}'
+                  for group, options in conf.list_opts()
+                  for option in options
+                  if option.help.startswith('Has no effect in this release')}
+        self.assertEqual(unread, honest)
+
+
 class NovaExampleTest(unittest.TestCase):
 
     def test_example_names_options_that_exist(self):
