@@ -22,13 +22,14 @@ class Volume:
     :ivar storage: its bytes, and how they are offered.
     :ivar shown: keys that the volume API shows besides its own.
     :ivar data: what is added to the connection's data.
+    :ivar connectors: of the hosts that it is offered to.
     """
 
     id: str
     storage: Any
     shown: dict
     data: dict
-    exports: int = 0
+    connectors: list = dataclasses.field(default_factory=list)
 
     def read(self, offset, count):
         return self.storage.read(offset, count)
@@ -188,7 +189,7 @@ class Cinder(nova_fixtures.CinderFixture):
         volume = self.made.get(volume_id)
         super().fake_attachment_delete(context, attachment_id)
         if volume is not None and attachment['connector'] is not None:
-            self.unexport(volume)
+            self.unexport(volume, attachment['connector'])
 
     def _find_connection_info(self, volume_id, attachment_id):
         if volume_id not in self.made:
@@ -200,13 +201,16 @@ class Cinder(nova_fixtures.CinderFixture):
     def export(self, volume, connector):
         """Let the host of a connector in."""
         volume.storage.export(connector)
-        volume.exports += 1
+        volume.connectors.append(connector)
 
-    def unexport(self, volume):
-        """Let nobody in when the last attachment goes."""
-        volume.exports -= 1
-        if not volume.exports:
+    def unexport(self, volume, connector):
+        """Let the host of a connector in no more, and at last nobody."""
+        volume.connectors.remove(connector)
+        hosts = {other['host'] for other in volume.connectors}
+        if not hosts:
             volume.storage.unexport()
+        elif connector['host'] not in hosts:
+            volume.storage.revoke(connector)
 
     def connection(self, volume):
         """Cinder's connection_info."""

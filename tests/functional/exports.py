@@ -30,6 +30,9 @@ class Lun:
     def write(self, offset, data):
         self.lun.write(offset, data)
 
+    def revoke(self, connector):
+        """Nobody is told, unless the protocol knows how."""
+
     def extend(self, size_gib):
         self.san.extend_lun(self.name, size_gib * GIB)
 
@@ -55,6 +58,9 @@ class ISCSI(Lun):
         self.san.grant(self.iqn, connector['initiator'])
         if self.number not in self.san.target(self.iqn).luns:
             self.san.map(self.iqn, self.number, self.name)
+
+    def revoke(self, connector):
+        self.san.revoke(self.iqn, connector['initiator'])
 
     def unexport(self):
         target = self.san.target(self.iqn)
@@ -93,6 +99,9 @@ class FibreChannel(Lun):
     def export(self, connector):
         for port in self.ports:
             self.san.mask(self.name, self.number, port, connector['wwpns'])
+
+    def revoke(self, connector):
+        self.san.unmask(self.name, connector['wwpns'])
 
     def unexport(self):
         self.san.unmask(self.name)
@@ -168,6 +177,9 @@ class SMB:
 
     def export(self, connector):
         """Who has the password may use it."""
+
+    def revoke(self, connector):
+        """Nobody is told."""
 
     def unexport(self):
         """Nobody is told."""

@@ -54,6 +54,8 @@ class LiveMixin:
         """Files, VMs and connections of the server on a host."""
         view = self.view(host)
         name = server['OS-EXT-SRV-ATTR:instance_name']
+        if view.host.luns.disks():      # of Fibre Channel, perhaps
+            self.driver(host)._win.disk.rescan_disks()
         return ([vm for vm in view.vm_names if vm == name]
                 + [f'planned {vm.name}' for vm in view.host.vms.planned()]
                 + [path for path in [rf'{base.INSTANCES_DIR}\{name}']

@@ -44,8 +44,13 @@ class VolumesMixin(livecase.LiveMixin):
         self.occupied = {disk.number for disk in machine.luns.disks()}
 
     def assert_gone(self, host, server):
-        self.driver(host)._win.disk.rescan_disks()
         self.assertEqual([], self.left(host, server))
+
+    def finish(self, server):
+        self._delete_server(server)
+        for host in self.fabric.hosts:
+            self.assert_gone(host, server)
+        self.fabric.assert_clean()
 
     def metadata_serials(self, server):
         instance = objects.Instance.get_by_uuid(
@@ -75,9 +80,7 @@ class ProtocolMixin(VolumesMixin):
         server = self.live_migrate(server, host='HV1')
 
         self.assert_moved(server, 'HV1', 'HV2', one)
-        self._delete_server(server)
-        self.assert_gone('HV1', server)
-        self.fabric.assert_clean()
+        self.finish(server)
 
     def assert_moved(self, server, host, other, *volumes):
         self.assertEqual(host, self.host_of(server))
@@ -104,8 +107,7 @@ class ProtocolMixin(VolumesMixin):
             self.assertEqual({volume.id}, self.metadata_serials(server))
         server = self.live_migrate(server)
         self.assert_same(server, volume)
-        self._delete_server(server)
-        self.fabric.assert_clean()
+        self.finish(server)
 
     def test_server_that_boots_from_volume_moves(self):
         """L081: without any access to the image cache."""
@@ -121,8 +123,7 @@ class ProtocolMixin(VolumesMixin):
             r'C:\OpenStack\Instances\_base'))
         self._reboot_server(server, hard=True)
         self.assert_same(server, data)
-        self._delete_server(server)
-        self.fabric.assert_clean()
+        self.finish(server)
 
 
 class ISCSITest(ProtocolMixin, volumecase.VolumeTestCase):
