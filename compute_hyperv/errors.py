@@ -14,6 +14,7 @@ Ours derive from the Nova exception that the compute manager already handles::
     |   +-- WaitTimeout                   a wait ran into its deadline
     |   |   +-- JobsStillRunning          ... while jobs hold the VM
     |   +-- Aborted                       asked to stop between two steps
+    |   +-- LockFailed                    the service of shared locks fails
     +-- InvalidConfiguration
     |   +-- BadOption                     an option that cannot work here
     +-- VirtualInterfacePlugException
@@ -89,6 +90,11 @@ class JobsStillRunning(WaitTimeout):
 
 class Aborted(HyperVError):
     msg_fmt = _("%(what)s was aborted before '%(step)s'")
+
+
+class LockFailed(HyperVError):
+    msg_fmt = _("Lock %(name)s, shared with other hosts by [coordination] "
+                "backend_url: %(reason)s")
 
 
 class BadOption(exception.InvalidConfiguration):

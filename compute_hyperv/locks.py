@@ -32,8 +32,15 @@ import time
 from typing import Any
 from typing import Protocol
 
+from oslo_log import log as logging
+import tooz
+from tooz import coordination
+
 from compute_hyperv import errors
 from compute_hyperv import operation
+
+
+LOG = logging.getLogger(__name__)
 
 
 class Scope(enum.Enum):
@@ -160,15 +167,50 @@ class ToozBackend:
     def __init__(self, coordinator: Any) -> None:
         self._coordinator = coordinator
 
+    @classmethod
+    def connect(cls, backend_url: str, host_name: str) -> 'ToozBackend':
+        """Start a coordinator.
+
+        :param backend_url: may hold a password, which no error shows.
+        :raises BadOption: it cannot be used, or nobody answers there.
+        """
+        try:
+            coordinator = coordination.get_coordinator(backend_url,
+                                                       host_name.encode())
+            coordinator.start(start_heart=True)
+        except Exception as exc:    # each driver of tooz has its own
+            raise errors.BadOption(
+                option='[coordination] backend_url',
+                reason=_without_password(errors.text_of(exc))) from exc
+        return cls(coordinator)
+
     def acquire(self, name: str, timeout_s: float) -> Callable[[], None]:
-        """See :class:`Backend`."""
-        lock = self._coordinator.get_lock(f'compute-hyperv-{name}'.encode())
-        if not lock.acquire(blocking=timeout_s):
+        """See :class:`Backend`.
+
+        :raises LockFailed: the service of the locks fails.
+        """
+        try:
+            lock = self._coordinator.get_lock(
+                f'compute-hyperv-{name}'.encode())
+            is_mine = lock.acquire(blocking=timeout_s)
+        except tooz.ToozError as exc:
+            raise errors.LockFailed(name=name, reason=_without_password(
+                errors.text_of(exc))) from exc
+        if not is_mine:
             raise errors.WaitTimeout(what=f'lock {name}', timeout_s=timeout_s)
 
         def release() -> None:
-            lock.release()
+            try:
+                lock.release()
+            except tooz.ToozError as exc:
+                # What it guarded is done; the lock ends with its session.
+                LOG.warning("Lock %s is not released: %s", name,
+                            _without_password(errors.text_of(exc)))
         return release
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r'//[^/@\s]*@', '//***@', text)
 
 
 class Locks:

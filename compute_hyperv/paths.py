@@ -27,6 +27,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
+import errno
 import ntpath
 import sys
 import time
@@ -51,6 +52,8 @@ LOG = logging.getLogger(__name__)
 #: sharing violation, directory not empty.
 BUSY = (32, 145)
 _NOT_FOUND = (2, 3)
+#: Of a lock file that another has: Windows, elsewhere.
+_HELD = (errno.EACCES, errno.EWOULDBLOCK)
 
 #: Longest path of the classic Windows file functions, with the final NUL.
 MAX_PATH = 260
@@ -346,9 +349,10 @@ class Paths:
                 msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
             else:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            # Held by another: EACCES on Windows, EWOULDBLOCK elsewhere.
+        except OSError as exc:
             stream.close()
+            if exc.errno not in _HELD:
+                raise
             return None
         return stream.close
 

@@ -12,7 +12,6 @@ from typing import Any
 from nova.image import glance
 from nova.volume import cinder
 from oslo_log import log as logging
-from tooz import coordination
 
 from compute_hyperv import arrivals
 from compute_hyperv import checkpoints
@@ -101,10 +100,8 @@ def _paths(win: oswin.Win) -> paths.Paths:
 def _locks(host_name: str, host_paths: paths.Paths) -> locks.Locks:
     cluster: locks.Backend = locks.FileBackend(host_paths.try_lock)
     if CONF.coordination.backend_url:
-        coordinator = coordination.get_coordinator(
-            CONF.coordination.backend_url, host_name.encode())
-        coordinator.start(start_heart=True)
-        cluster = locks.ToozBackend(coordinator)
+        cluster = locks.ToozBackend.connect(CONF.coordination.backend_url,
+                                            host_name)
     return locks.Locks(locks.ProcessBackend(), cluster,
                        CONF.hyperv.lock_timeout)
 

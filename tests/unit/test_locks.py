@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
 import unittest
+from unittest import mock
 
 import ddt
+import fixtures
+import tooz
 
 from compute_hyperv import errors
 from compute_hyperv import locks
+from tests import base
 from tests.unit import fakes
 
 A, B = locks.instance('a'), locks.instance('b')
@@ -158,32 +162,42 @@ class FileBackendTest(unittest.TestCase):
         self.assertEqual(['share-__srv_x_y'], self.names)
 
 
-class Coordinator:
-    """Of tooz, as far as locks go."""
+class ToozBackendTest(base.TestCase, fixtures.TestWithFixtures):
 
-    def __init__(self, free):
-        self.free, self.asked, self.released = free, [], 0
+    def setUp(self):
+        super().setUp()
+        self.url = 'file://' + self.useFixture(fixtures.TempDir()).path
+        self.one, self.other = self.connect('HV1'), self.connect('HV2')
 
-    def get_lock(self, name):
-        self.asked.append(name)
-        return self
+    def connect(self, host):
+        backend = locks.ToozBackend.connect(self.url, host)
+        self.addCleanup(backend._coordinator.stop)
+        return backend
 
-    def acquire(self, blocking):
-        self.asked.append(blocking)
-        return self.free
-
-    def release(self):
-        self.released += 1
-
-
-class ToozBackendTest(unittest.TestCase):
-
-    def test_takes_and_releases(self):
-        coordinator = Coordinator(free=True)
-        locks.ToozBackend(coordinator).acquire('image-1', 7)()
-        self.assertEqual([b'compute-hyperv-image-1', 7], coordinator.asked)
-        self.assertEqual(1, coordinator.released)
-
-    def test_another_holder(self):
+    def test_two_hosts_exclude_each_other(self):
+        release = self.one.acquire('image-1', 5)
         with self.assertRaises(errors.WaitTimeout):
-            locks.ToozBackend(Coordinator(free=False)).acquire('image-1', 7)
+            self.other.acquire('image-1', 0.2)
+        self.other.acquire('image-2', 0.2)()
+        release()
+        self.other.acquire('image-1', 5)()
+
+    def test_failing_service_is_told_as_such(self):
+        def fail(*args):
+            raise tooz.ToozError('no answer from http://user:secret@db/x')
+        self.one._coordinator.get_lock = fail
+        with self.assertRaises(errors.LockFailed) as caught:
+            self.one.acquire('image-1', 1)
+        self.assertIn('no answer from http://***@db/x', str(caught.exception))
+
+    def test_session_that_ends_with_the_work_done_is_no_failure(self):
+        release = self.one.acquire('image-1', 5)
+        with mock.patch('tooz.drivers.file.FileLock.release',
+                        side_effect=tooz.ToozError('expired'),
+                        autospec=True):
+            release()
+
+    def test_address_that_cannot_be_used_is_a_bad_option(self):
+        with self.assertRaises(errors.BadOption) as caught:
+            locks.ToozBackend.connect('nothing://x', 'HV1')
+        self.assertIn('[coordination] backend_url', str(caught.exception))

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
+import sys
 import tempfile
 import unittest
+from unittest import mock
 
 import ddt
 
@@ -218,3 +221,11 @@ class FilesTest(unittest.TestCase):
         other.try_lock('image-2')()
         release()
         other.try_lock('image-1')()
+
+    @unittest.skipIf(sys.platform == 'win32', 'Windows has another call')
+    def test_lock_that_fails_otherwise_is_not_waited_for(self):
+        """A file system that knows no locks: an error, not an hour."""
+        failure = OSError(errno.ENOLCK, 'no locks available')
+        with mock.patch.object(paths.fcntl, 'flock', autospec=True,
+                               side_effect=failure):
+            self.assertRaises(OSError, self.paths.try_lock, 'image-1')
