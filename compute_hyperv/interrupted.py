@@ -28,10 +28,10 @@ from typing import Any
 from nova.compute import task_states
 from nova.compute import vm_states
 from nova import objects
-from nova.virt import driver as nova_driver
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import interruptedmoves
 from compute_hyperv import oswin
 
 LOG = logging.getLogger(__name__)
@@ -61,8 +61,10 @@ class Interrupted:
     """
 
     def __init__(self, *, win: oswin.Win, vms: Any, volumes: Any,
+                 arrivals: interruptedmoves.InterruptedArrivals,
                  cinder: Any) -> None:
         self._win = win
+        self._arrivals = arrivals
         self._vms = vms
         self._volumes = volumes
         self._cinder = cinder
@@ -98,7 +100,9 @@ class Interrupted:
                         "removed.", instance=instance)
             self._vms.destroy(context, instance,
                               instance.get_network_info(),
-                              block_device_info(context, instance))
+                              interruptedmoves.devices(context, instance))
+        elif instance.task_state == task_states.RESIZE_FINISH:
+            self._arrivals.take_up(context, instance)
         else:
             self._undo_attaches(context, instance)
 
@@ -135,14 +139,3 @@ def _try(part: Callable[..., None], context: Any, subject: Any) -> None:
         LOG.warning("%s: what was begun with it is not cleared away: %s",
                     getattr(subject, 'uuid', subject), errors.text_of(exc),
                     exc_info=not errors.is_expected(exc))
-
-
-def block_device_info(context: Any, instance: Any) -> Any:
-    """Nova's dict of an instance's devices; volumes that are connected."""
-    found = nova_driver.get_block_device_info(
-        instance, objects.BlockDeviceMappingList.get_by_instance_uuid(
-            context, instance.uuid))
-    found['block_device_mapping'] = [
-        volume for volume in found['block_device_mapping']
-        if volume.get('connection_info')]
-    return found

@@ -136,6 +136,21 @@ class MigrationOps:
                 self._paths.delete_tree(directory)
         instance.system_metadata.pop(BACKUP_KEY, None)
 
+    def record_at(self, instance: Any, host: str) -> str:
+        """What :meth:`give_away` returned, as its host has it on disk.
+
+        :param host: name of the source; may be this host.
+        :raises DiskOperationFailed: it cannot be read.
+        """
+        directory = self._backup_dir(instance)
+        if host.lower() != self._win.name.lower():
+            directory = self._paths.unc(directory, host, self._share)
+        path = ntpath.join(directory, _RECORD)
+        text = self._paths.read_bytes(path)
+        if not text:
+            raise errors.DiskOperationFailed(reason=f'{path} is not there')
+        return text.decode()
+
     def _backup_dir(self, instance: Any) -> str:
         """The recorded directory: options may have changed since."""
         usual = self._paths.revert_dir(instance.name)

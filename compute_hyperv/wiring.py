@@ -34,6 +34,7 @@ from compute_hyperv import hotplug
 from compute_hyperv import imagecache
 from compute_hyperv import images
 from compute_hyperv import interrupted
+from compute_hyperv import interruptedmoves
 from compute_hyperv import livechecks
 from compute_hyperv import livehost
 from compute_hyperv import livemigrationops
@@ -309,11 +310,16 @@ def _recovery(console: serialconsoleops.SerialConsoleOps,
         limit_cpu_features=CONF.hyperv.limit_cpu_features)
 
 
-def _interrupted(vms: vmops.VMOps, common: dict[str, Any]
+def _interrupted(vms: vmops.VMOps, moves: migrationops.MigrationOps,
+                 incoming: arrivals.Arrivals, common: dict[str, Any]
                  ) -> interrupted.Interrupted:
+    both = {name: common[name] for name in ('win', 'volumes')}
+    both |= {'vms': vms, 'cinder': cinder.API()}
     return interrupted.Interrupted(
-        win=common['win'], volumes=common['volumes'], vms=vms,
-        cinder=cinder.API())
+        arrivals=interruptedmoves.InterruptedArrivals(
+            paths=common['paths'], locks=common['locks'], arrivals=incoming,
+            moves=moves, host_ports=_host_ports(common['win']), **both),
+        **both)
 
 
 def build(virtapi: Any) -> Ops:
@@ -340,11 +346,12 @@ def build(virtapi: Any) -> Ops:
         config_drive=_config_drive(host_paths), console=console,
         force_destroy=CONF.hyperv.force_destroy_instances, **common)
     incoming = _arrivals(vms, common)
+    moves = _migration(vms, incoming, common)
     return Ops(
         win=win, vms=vms, power=power, vifs=common['vifs'], console=console,
         volumes=common['volumes'], host_ports=_host_ports(win),
         volume_snapshots=_volume_snapshots(common),
-        arrivals=incoming, migration=_migration(vms, incoming, common),
+        arrivals=incoming, migration=moves,
         live=_live(common, vms=vms, console=console, metrics=metrics),
         hotplug=_hotplug(common),
         rescue=rescueops.RescueOps(
@@ -354,7 +361,7 @@ def build(virtapi: Any) -> Ops:
         snapshots=_snapshots(win, host_paths, disks, host_locks),
         image_cache=common['image_cache'], metrics=metrics, host=host,
         events=_events(win, console),
-        interrupted=_interrupted(vms, common),
+        interrupted=_interrupted(vms, moves, incoming, common),
         recovery=_recovery(console, common))
 
 

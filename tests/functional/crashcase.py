@@ -91,13 +91,18 @@ class CrashTestCase(base.TestCase):
 
     # Sweeping.
 
-    def recorded(self, operation, host='HV1'):
-        """(kind, its number among those of its kind, label) of all calls."""
+    def recorded(self, operation, host='HV1', after=None):
+        """(kind, its number among those of its kind, label) of all calls.
+
+        :param after: leave out those before another host's last call.
+        """
         with self.fabric.recorder.recording() as calls:
             operation()
         numbers = collections.Counter()
         found = []
         for call in calls:
+            if call.host == after and call.kind != 'connect':
+                found = []
             if call.host == host and call.kind in test_b_faults.KINDS:
                 numbers[call.kind] += 1
                 found.append((call.kind, numbers[call.kind], call.label))

@@ -9,6 +9,7 @@ next brings the host in order; the user can go on.
 import collections
 
 import ddt
+from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional.api import client
 
 from compute_hyperv.sim import guestdisks
@@ -193,3 +194,101 @@ class VolumeCrashFaultsTest(volumecase.VolumeTestCase, ServerCrashCase):
                 self.detach(self.server, volume)
             self.check_server(what)
         self.tell('Attach of a volume', own, calls, outcomes)
+
+
+class MoveCrashCase(ServerCrashCase):
+    """A server on HV1 that is resized to HV2."""
+
+    HOSTS = ('HV1', 'HV2')
+
+    def setUp(self):
+        self.useFixture(nova_fixtures.HostNameWeigherFixture(
+            weights={'HV1': 100, 'HV2': 50}))
+        super().setUp()
+        self.large = self.flavor(disk_gib=2, memory_mib=1024)
+        self.boot_server()
+
+    def resize(self):
+        self.api.post_server_action(
+            self.server['id'], {'resize': {'flavorRef': self.large}})
+
+    def whole_resize(self):
+        self.resize()
+        self._wait_for_state_change(self.server, 'VERIFY_RESIZE')
+
+    def revert(self):
+        self.api.post_server_action(self.server['id'], {'revertResize': None})
+        self._wait_for_state_change(self.server, 'ACTIVE')
+
+    def run_and_die(self, operate, host, kind, number, label):
+        what = f'{host} {kind} {number} {label}'
+        with self.killing(kind, number, host):
+            operate()
+            self.until(lambda: self.is_dead(host), what)
+        self.replace(host)
+        return what
+
+    def status(self):
+        server = self.api.get_server(self.server['id'])
+        return (server['status'] if server['OS-EXT-STS:task_state'] is None
+                else None)
+
+    def check_data(self, host, what):
+        server = self.api.get_server(self.server['id'])
+        self.assertEqual(host, server['OS-EXT-SRV-ATTR:host'], what)
+        self.assertEqual('running', self.vm(server).state, what)
+        self.assertEqual(
+            MARK, guestdisks.of(self.vm(server).vm)[0].read(
+                MARK_AT, len(MARK)), what)
+
+    def check_at_source(self, what):
+        self.check_data('HV1', what)
+        self.until(lambda: self.names() == self.own_names,
+                   f'{what}: {self.names()}')
+
+    def names(self):
+        """What there is of the server, on both hosts."""
+        found = [(host, vm) for host in ('HV1', 'HV2')
+                 for vm in self.view(host).vm_names]
+        for host in ('HV1', 'HV2'):
+            files = self.driver(host)._win.files
+            found += [(host, name) for name
+                      in files.list_dir(r'C:\OpenStack\Instances')
+                      if name.startswith('instance-')]
+        return found
+
+
+@ddt.ddt
+class ResizeCrashFaultsTest(MoveCrashCase):
+
+    def sweep(self, host, step, hand, after=None):
+        self.whole_resize()     # the target has the image from now on
+        self.revert()
+        self.own_names = self.names()
+        calls = self.recorded(self.whole_resize, host, after)
+        self.revert()
+        own = self.share(calls, step, hand, HANDS)
+        outcomes = collections.Counter()
+        for call in own:
+            what = self.run_and_die(self.resize, host, *call)
+            status = self.until(self.status, what, 30)
+            outcomes[status] += 1
+            if status == 'VERIFY_RESIZE':
+                self.check_data('HV2', what)
+                self.revert()
+            self.check_at_source(what)
+        self.whole_resize()
+        self.check_data('HV2', 'in the end')
+        self.tell(f'Resize, {host}', own, calls, outcomes)
+
+    @ddt.data(*range(HANDS))
+    def test_source(self, hand):
+        """A9, L086: taken back, or on its way; nothing lost."""
+        self.sweep('HV1', 6, hand)
+
+    @ddt.data(*range(HANDS))
+    def test_target(self, hand):
+        """A9, L085: it arrives anew."""
+        # Nova itself does not recover from the loss of its first request
+        # to the target, for which the driver does nothing.
+        self.sweep('HV2', 6, hand, after='HV1')

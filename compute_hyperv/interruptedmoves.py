@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arrival of an instance that was interrupted at the target of a resize.
+
+Nova does not take it up again: the instance would stay in ``resize_finish``
+for ever. Its source still has all files, and the record of them, so that it
+can arrive once more.
+"""
+
+import threading
+from typing import Any
+
+from nova.compute import vm_states
+from nova import exception
+from nova import objects
+from nova.virt import driver as nova_driver
+from oslo_log import log as logging
+from oslo_serialization import jsonutils
+from oslo_utils import timeutils
+
+from compute_hyperv import errors
+from compute_hyperv import locks
+from compute_hyperv import oswin
+
+LOG = logging.getLogger(__name__)
+
+
+class InterruptedArrivals:
+    """Lets instances arrive that had begun to.
+
+    :param arrivals: receives them anew.
+    :param moves: knows where the source keeps them.
+    :param host_ports: what Cinder has to know of this host.
+    :param cinder: Nova's ``nova.volume.cinder.API``.
+    """
+
+    def __init__(self, *, win: oswin.Win, paths: Any, vms: Any,
+                 volumes: Any, arrivals: Any, moves: Any, host_ports: Any,
+                 locks: locks.Locks, cinder: Any) -> None:
+        self._win = win
+        self._paths = paths
+        self._vms = vms
+        self._volumes = volumes
+        self._arrivals = arrivals
+        self._moves = moves
+        self._host_ports = host_ports
+        self._locks = locks
+        self._cinder = cinder
+
+    def take_up(self, context: Any, instance: Any) -> None:
+        """Finish an arrival, in the background: disks take their time."""
+        LOG.warning("Its arrival was interrupted and begins anew.",
+                    instance=instance)
+        threading.Thread(target=self._finish, args=(context, instance),
+                         daemon=True,
+                         name=f'arrival-{instance.name}').start()
+
+    def _finish(self, context: Any, instance: Any) -> None:
+        migration = objects.Migration.get_by_id_and_instance(
+            context, instance.migration_context.migration_id, instance.uuid)
+        try:
+            self._arrive(context, instance, migration)
+            migration.status, state = 'finished', vm_states.RESIZED
+            instance.launched_at = timeutils.utcnow()
+        except Exception as exc:        # the last frame of its thread
+            LOG.error("It could not arrive; its files are untouched at %s: "
+                      "%s", migration.source_compute, errors.text_of(exc),
+                      instance=instance,
+                      exc_info=not errors.is_expected(exc))
+            migration.status, state = 'error', vm_states.ERROR
+        migration.save()
+        instance.vm_state = state
+        instance.task_state = None
+        instance.save()
+
+    def _arrive(self, context: Any, instance: Any, migration: Any) -> None:
+        connected = self._connections(context, instance)
+        power_on = (instance.system_metadata.get('old_vm_state')
+                    != vm_states.STOPPED)
+        if not self._runs(instance):
+            record = self._moves.record_at(instance, migration.source_node)
+            info = devices(context, instance)
+            self._clear(instance, info)
+            with instance.mutated_migration_context():
+                self._arrivals.receive(
+                    context, instance, record, instance.get_network_info(),
+                    objects.ImageMeta.from_instance(instance), info,
+                    power_on)
+        for mapping in connected:
+            self._cinder.attachment_complete(context, mapping.attachment_id)
+
+    def _runs(self, instance: Any) -> bool:
+        """Whether it has arrived wholly: it is started last of all."""
+        try:
+            return self._win.state(instance.name) is oswin.VMState.RUNNING
+        except exception.InstanceNotFound:
+            return False
+
+    def _clear(self, instance: Any, block_device_info: Any) -> None:
+        """Remove what came; what the source keeps is somewhere else."""
+        with self._locks.held(locks.instance(instance.uuid)):
+            if self._vms.remove_vm(instance.name, instance.uuid):
+                self._volumes.disconnect_all(block_device_info, force=True)
+                self._paths.delete_tree(
+                    self._paths.instance_dir(instance.name))
+
+    def _connections(self, context: Any, instance: Any) -> list[Any]:
+        """Have Cinder let this host in; the volumes' mappings."""
+        found = [mapping for mapping in
+                 objects.BlockDeviceMappingList.get_by_instance_uuid(
+                     context, instance.uuid) if mapping.is_volume]
+        for mapping in found:
+            info = self._cinder.attachment_get(
+                context, mapping.attachment_id).get('connection_info') or {}
+            if not info.get('driver_volume_type'):
+                info = self._cinder.attachment_update(
+                    context, mapping.attachment_id,
+                    self._host_ports.properties(),
+                    mapping.device_name)['connection_info']
+            old = jsonutils.loads(mapping.connection_info or '{}')
+            mapping.connection_info = jsonutils.dumps(info | {
+                'serial': mapping.volume_id,
+                'multiattach': old.get('multiattach', False)})
+            mapping.save()
+        return found
+
+
+def block_device_info(context: Any, instance: Any) -> Any:
+    """Nova's dict of an instance's devices; volumes that are connected."""
+    found = nova_driver.get_block_device_info(
+        instance, objects.BlockDeviceMappingList.get_by_instance_uuid(
+            context, instance.uuid))
+    found['block_device_mapping'] = [
+        volume for volume in found['block_device_mapping']
+        if volume.get('connection_info')]
+    return found
+
+
+def devices(context: Any, instance: Any) -> Any:
+    """Nova's dict of an instance's devices; volumes that are connected."""
+    found = nova_driver.get_block_device_info(
+        instance, objects.BlockDeviceMappingList.get_by_instance_uuid(
+            context, instance.uuid))
+    found['block_device_mapping'] = [
+        volume for volume in found['block_device_mapping']
+        if volume.get('connection_info')]
+    return found
