@@ -24,12 +24,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import tests  # noqa: E402,F401  (Nova's concurrency mode and os-win)
 
 from nova import context as nova_context  # noqa: E402
+from nova import exception  # noqa: E402
 from nova import objects  # noqa: E402
 
 from compute_hyperv.sim import ports  # noqa: E402
 from tests import factories  # noqa: E402
 from tests.functional import base  # noqa: E402
 from tests.functional import exports  # noqa: E402
+from tools import benchmoves  # noqa: E402
 
 GENERATIONS = {1: 'hyperv-gen1', 2: 'hyperv-gen2'}
 
@@ -77,8 +79,10 @@ class Stopwatch:
 class Bench(base.TestCase):
     """Not a test: Nova's database and services, the driver called directly."""
 
-    HOSTS = ({'name': 'HV1', 'cpus': 64, 'memory_mib': 4 << 20,
-              'volumes': {'C': 1 << 20}},)
+    HOSTS = tuple({'name': name, 'cpus': 64, 'memory_mib': 4 << 20,
+                   'volumes': {'C': 1 << 20},
+                   'extra': {'live_migration': True}}
+                  for name in ('HV1', 'HV2'))
     vm_counts = (1, 100, 1000)
 
     def runTest(self):
@@ -89,18 +93,18 @@ class Bench(base.TestCase):
             generation: self.glance.add_disk('vhdx', hw_machine_type=machine)
             for generation, machine in GENERATIONS.items()}
         self.instances = []
-        self._networks = {}
+        self._networks, self._known = {}, {}
         reports = self.computes['HV1'].manager.rt.reportclient
         self.provider_tree = reports.get_provider_tree_and_ensure_root(
             self.context, self._get_provider_uuid_by_host('HV1'))
         say('%-28s %6s' % ('operation', 'VMs'),
             *['%8s' % title for title, kinds in COLUMNS], ' CPU ms')
-        self._spawn(self._instance(1), 1)       # fills the image cache
+        self._spawn(self._instance(1))       # fills the image cache
         for count in self.vm_counts:
             while len(self.instances) < count:
                 generation = 1 + len(self.instances) % 2
                 self.instances.append(self._instance(generation))
-                self._spawn(self.instances[-1], generation)
+                self._spawn(self.instances[-1])
             self._measure(count)
 
     def _exclude(self):
@@ -109,27 +113,37 @@ class Bench(base.TestCase):
             original = getattr(owner, name)
             setattr(owner, name, self.watch.excluding(original))
             self.addCleanup(setattr, owner, name, original)
+        # These instances are in no database.
+        original = objects.Instance.get_by_uuid
+        objects.Instance.get_by_uuid = self.watch.excluding(self._found)
+        self.addCleanup(setattr, objects.Instance, 'get_by_uuid', original)
         for owner in (objects.BlockDeviceMappingList,
                       objects.VirtualInterfaceList):
             original = owner.get_by_instance_uuid
             owner.get_by_instance_uuid = self.watch.excluding(original)
             self.addCleanup(setattr, owner, 'get_by_instance_uuid', original)
 
+    def _found(self, context, uuid, expected_attrs=None, **kwargs):
+        if expected_attrs == ['device_metadata']:   # the driver's question
+            return self._known[uuid]
+        raise exception.InstanceNotFound(instance_id=uuid)
+
     def _measure(self, count):
         runs = 5
         for generation in GENERATIONS:
             new = [self._instance(generation) for _ in range(runs)]
             self._row(f'spawn, generation {generation}', count, [
-                lambda one=one: self._spawn(one, generation) for one in new])
+                lambda one=one: self._spawn(one) for one in new])
             self._row(f'destroy, generation {generation}', count, [
                 lambda one=one: self._destroy(one) for one in new])
         some = self.instances[-runs:]
         for kind in ('SOFT', 'HARD'):
             self._row(f'reboot, {kind.lower()}', count, [
                 lambda one=one: self.driver().reboot(
-                    self.context, one, self._network(one), kind)
+                    self.context, one, self.network(one), kind)
                 for one in some])
         self._measure_volumes(count, some, runs)
+        self._measure_moves(count, runs)
         self._row('get_info', count, [
             lambda one=one: self.driver().get_info(one) for one in some])
         self._row('resource update', count, [self._update_resources] * runs)
@@ -145,6 +159,23 @@ class Bench(base.TestCase):
         self._row('detach volume, iSCSI', count, [
             lambda one=one, info=info: self.driver().detach_volume(
                 self.context, info, one, '/dev/sdb') for one, info in pairs])
+
+    def _measure_moves(self, count, runs):
+        """What leaves the host, or part of it; new instances go."""
+        moves = benchmoves.Moves(self)
+        for steps in (
+                (('snapshot', moves.snapshot),),
+                (('resize, to another host', moves.resize),
+                 ('resize, confirm', moves.confirm)),
+                (('live migration', moves.live_migrate),)):
+            new = [self._instance(2) for _ in range(runs)]
+            for one in new:
+                self._spawn(one)
+            for name, step in steps:
+                self._row(name, count, [
+                    lambda one=one, step=step: step(one) for one in new])
+            for one in new:
+                (self._destroy if one.host == 'HV1' else moves.destroy)(one)
 
     def _volume(self):
         volume_id = str(uuid.uuid4())
@@ -180,26 +211,37 @@ class Bench(base.TestCase):
     def _instance(self, generation):
         instance = factories.instance(factories.flavor(disk_gib=1))
         instance.image_ref = self.images[generation]
+        instance.system_metadata = {
+            'image_hw_machine_type': GENERATIONS[generation],
+            'image_disk_format': 'vhdx', 'image_container_format': 'bare',
+            'image_min_disk': '0', 'image_min_ram': '0',
+            'image_base_image_ref': instance.image_ref}
         instance._context = self.context
         instance.save = lambda *args, **kwargs: None
+        self._known[instance.uuid] = instance
         self._networks[instance.uuid] = factories.network_info(
             factories.vif())
         return instance
 
-    def _network(self, instance):
+    def network(self, instance):
+        """The NICs of an instance."""
         return self._networks[instance.uuid]
 
-    def _spawn(self, instance, generation):
-        image = factories.image_meta(
-            image_id=instance.image_ref,
-            hw_machine_type=GENERATIONS[generation])
+    @staticmethod
+    def image_meta(instance):
+        """The image that an instance was made from."""
+        return factories.image_meta(
+            image_id=instance.image_ref, hw_machine_type=instance
+            .system_metadata['image_hw_machine_type'])
+
+    def _spawn(self, instance):
         self.driver().spawn(
-            self.context, instance, image, [], None, {},
-            network_info=self._network(instance),
+            self.context, instance, self.image_meta(instance), [], None, {},
+            network_info=self.network(instance),
             block_device_info=factories.block_device_info())
 
     def _destroy(self, instance):
-        self.driver().destroy(self.context, instance, self._network(instance),
+        self.driver().destroy(self.context, instance, self.network(instance),
                               factories.block_device_info())
 
     def _update_resources(self):
