@@ -4,6 +4,9 @@
 import ntpath
 import os
 
+from nova import context
+from nova import exception
+from nova import objects
 from nova.tests import fixtures as nova_fixtures
 
 from compute_hyperv.sim import disks
@@ -291,3 +294,83 @@ class SharedStorageTest(MoveTest):
         storage = self.fabric.host('HV1').storage
         return [name for name in os.listdir(storage.local(self.SHARE))
                 if name not in ('_base', 'locks')]
+
+
+class NamedShareTest(MoveTest):
+    """[hyperv] instances_path_share, where nobody administers both."""
+
+    HOSTS = tuple({'name': f'HV{number}', 'extra': {
+        'smb_shares': {'moves': base.INSTANCES_DIR}}} for number in (1, 2))
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(instances_path_share='moves', group='hyperv')
+
+    def test_files_go_over_the_share_and_no_other(self):
+        """D9, L084, L096: images that the target lacks, too."""
+        image_id = self.glance.add_disk()
+        server = self.boot(image_id)
+        self.write_as_guest(server)
+        self.glance.delete(image_id)
+        with self.fabric.recorder.recording() as calls:
+            server = self.confirm(self.migrate(server))
+        self.assertEqual('HV2', self.host_of(server))
+        self.assert_written(server)
+        used = {label.split('\\\\')[-1].split('\\')[1]
+                for label in map(str.lower, (call.label for call in calls
+                                             if call.kind == 'file'))
+                if '\\\\hv1\\' in label}
+        self.assertEqual({'moves'}, used)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+
+class LimitsTest(MoveTest):
+    """What a flavor limits, and what it must not make smaller."""
+
+    HOSTS = ('HV1',)
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(allow_resize_to_same_host=True)
+
+    def limits(self, server):
+        return {medium['HostResource'][0].rpartition('\\')[2]:
+                medium['IOPSLimit'] for medium in self.vm(server).vm.media()}
+
+    def test_disks_have_the_limits_of_the_new_flavor(self):
+        """C11, L056, L094: set, changed and taken away, there and back."""
+        plain, some, bytes_ = (
+            self.flavor(ephemeral_gib=1, **specs) for specs in (
+                {}, {'quota__disk_total_iops_sec': '500'},
+                {'quota__disk_total_bytes_sec': str(70 * 8192)}))
+        server = self.boot(flavor_id=plain)
+        for flavor_id, limit in ((some, 500), (bytes_, 70), (plain, 0)):
+            before = self.limits(server)
+            server = self.resize(server, flavor_id)
+            self.assertEqual({'root.vhdx': limit, 'eph0.vhdx': limit},
+                             self.limits(server))
+            server = self.revert(server)
+            self.assertEqual(before, self.limits(server))
+            server = self.confirm(self.resize(server, flavor_id))
+            self.assertEqual({'root.vhdx': limit, 'eph0.vhdx': limit},
+                             self.limits(server))
+
+    def test_smaller_root_is_refused_by_the_driver_too(self):
+        """L029, L089: before the power is off; Nova's API does, too."""
+        server = self.boot(flavor_id=self.flavor(disk_gib=2))
+        boot = self.vm(server).boot
+        admin = context.get_admin_context()
+        instance = objects.Instance.get_by_uuid(
+            admin, server['id'], expected_attrs=['flavor',
+                                                 'system_metadata'])
+        smaller = objects.Flavor.get_by_flavor_id(
+            admin, self.flavor(disk_gib=1))
+        refused = self.assertRaises(
+            exception.InstanceFaultRollback,
+            self.driver().migrate_disk_and_power_off, admin, instance, 'HV1',
+            smaller, [], {'block_device_mapping': []})
+        self.assertIsInstance(refused.inner_exception, exception.ResizeError)
+        self.assertIn('2 to 1 GiB', str(refused.inner_exception))
+        self.assertEqual(('running', boot), (self.vm(server).state,
+                                             self.vm(server).boot))

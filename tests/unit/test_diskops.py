@@ -155,3 +155,41 @@ class ResizeTest(DiskCase):
         path = self.base_disk('vhd')
         self.disks.resize(path, 128 * MIB)
         self.assertEqual(128 * MIB, self.disks.info(path).virtual_size_bytes)
+
+
+class FlattenTest(DiskCase):
+    """A differencing VHD that grows: a resize on a host."""
+
+    def child(self):
+        parent_path = self.base_disk('vhd')
+        self.create(self.root(parent_path, size_bytes=0))
+        return DIR + r'\root.vhd', parent_path
+
+    def test_failed_merge_leaves_the_child_with_its_parent(self):
+        """L030: the temporary copy is removed; the data is intact."""
+        path, parent_path = self.child()
+        with self.opened(path) as disk:
+            disk.write(MIB, b'of the guest')
+        with self.fabric.recorder.recording() as calls:
+            self.assertRaises(errors.OS_WIN_ERRORS, self.fail_at, path,
+                              'virtdisk.MergeVirtualDisk')
+        self.assertIn('virtdisk.MergeVirtualDisk',
+                      [call.label.split()[0] for call in calls])
+        self.assertEqual(['root.vhd'], self.paths.list_dir(DIR))
+        info = self.disks.info(path)
+        self.assertEqual((model.DiskType.DIFFERENCING, parent_path, 64 * MIB),
+                         (info.type, info.parent_path,
+                          info.virtual_size_bytes))
+        self.disks.grow_to_flavor(path, 1)
+        self.assertEqual(model.DiskType.DYNAMIC, self.disks.info(path).type)
+        with self.opened(path) as disk:
+            self.assertEqual(b'of the guest', disk.read(MIB, 12))
+
+    def opened(self, path):
+        storage = self.host.storage
+        return sim_disks.open_disk(storage.local(path), writable=True,
+                                   resolve=storage.local, win_path=path)
+
+    def fail_at(self, path, function):
+        with self.fabric.faults.failing(kind='dll', match=f'{function}*'):
+            self.disks.grow_to_flavor(path, 1)

@@ -13,10 +13,10 @@ from tests.unit import opscase
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 #: Lessons about what the driver does since its first release. Left out:
-#: L020 (rescue), L022, L030, L033, L038 (migration), L152 (Nova's placement
+#: L020 (rescue), L022, L033, L038 (migration), L152 (Nova's placement
 #: has the way), L167 and L169 (need a real Windows).
 FIRST_RELEASE = (
-    *range(1, 10), *range(11, 15), *range(16, 20), 21, *range(23, 30), 31, 32,
+    *range(1, 10), *range(11, 15), *range(16, 20), 21, *range(23, 33),
     34, 35, 36, 37, *range(39, 44), 47, 48, *range(49, 54), *range(56, 65),
     *range(66, 73), *range(124, 130), *range(148, 152), *range(154, 166), 168,
     170, 172, 173, 174)
