@@ -8,6 +8,7 @@ from nova import exception
 
 from compute_hyperv import guestmetadata
 from compute_hyperv import locks
+from compute_hyperv import operation
 
 
 class HotPlug:
@@ -25,8 +26,11 @@ class HotPlug:
 
         :raises InterfaceAttachFailed: see :meth:`vifops.VifOps.attach`.
         """
-        nic = self._vifs.attach(instance, vif)
-        guestmetadata.replace_nic(context, instance, nic.mac, nic)
+        with (self._locks.held(locks.instance(instance.uuid)),
+              operation.Rollback(f"port {vif['id']}") as undo):
+            nic = self._vifs.attach(instance, vif)
+            undo.on_failure(self._vifs.unplug, instance, vif)
+            guestmetadata.replace_nic(context, instance, nic.mac, nic)
 
     def detach_interface(self, context: Any, instance: Any,
                          vif: Any) -> None:
@@ -34,8 +38,10 @@ class HotPlug:
 
         :raises InterfaceDetachFailed: see :meth:`vifops.VifOps.detach`.
         """
-        self._vifs.detach(instance, vif)
-        guestmetadata.replace_nic(context, instance, vif['address'], None)
+        with self._locks.held(locks.instance(instance.uuid)):
+            self._vifs.detach(instance, vif)
+            guestmetadata.replace_nic(context, instance, vif['address'],
+                                      None)
 
     def attach_volume(self, context: Any, connection_info: Any,
                       instance: Any, volume: dict[str, Any],
@@ -52,10 +58,13 @@ class HotPlug:
             raise exception.VolumeEncryptionNotSupported(
                 volume_type=connection_info['driver_volume_type'],
                 volume_id=volume_id)
-        with self._locks.held(locks.instance(instance.uuid)):
+        with (self._locks.held(locks.instance(instance.uuid)),
+              operation.Rollback(f'volume {volume_id}') as undo):
             spec = self._volumes.attach(
                 instance.name, volume | {'connection_info': connection_info})
-        guestmetadata.replace_volume(context, instance, volume_id, spec)
+            undo.on_failure(self._volumes.detach, instance.name,
+                            connection_info)
+            guestmetadata.replace_volume(context, instance, volume_id, spec)
 
     def detach_volume(self, context: Any, connection_info: Any,
                       instance: Any) -> None:
@@ -69,8 +78,9 @@ class HotPlug:
             return
         with self._locks.held(locks.instance(instance.uuid)):
             self._volumes.detach(instance.name, connection_info)
-        if instance.task_state == task_states.MIGRATING:
-            # A live migration to here failed: where the VM is, it keeps it.
-            return
-        guestmetadata.replace_volume(context, instance,
-                                     connection_info['serial'], None)
+            if instance.task_state == task_states.MIGRATING:
+                # A live migration to here failed: where the VM is, it keeps
+                # it.
+                return
+            guestmetadata.replace_volume(context, instance,
+                                         connection_info['serial'], None)

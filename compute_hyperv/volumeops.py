@@ -21,6 +21,7 @@ from compute_hyperv import model
 from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths
+from compute_hyperv.plan import volumes
 from compute_hyperv import vmdrives
 
 LOG = logging.getLogger(__name__)
@@ -303,14 +304,21 @@ class VolumeOps:
             if spec.qos is not None:
                 self._win.vm.set_disk_qos_specs(disk.path,
                                                 spec.qos.max_iops)
+            self._report_ignored(spec, volumes.QOS_KEYS)
             return disk.path
-        if spec.data.get('qos_specs'):
-            LOG.warning("Limits of volume %s are ignored: a disk that is "
-                        "passed through has none.", spec.volume_id)
+        self._report_ignored(spec, ())
         host_disk = self._host_disk(disk)
         self._drives.add_physical(vm_name, host_disk, spec.slot,
                                   spec.volume_id)
         return host_disk
+
+    def _report_ignored(self, spec: model.VolumeSpec,
+                        known: tuple[str, ...]) -> None:
+        ignored = set(spec.data.get('qos_specs') or ()) - set(known)
+        if ignored:
+            LOG.warning("Limits of volume %s that Hyper-V does not know for "
+                        "%s are ignored: %s.", spec.volume_id, spec.protocol,
+                        ', '.join(sorted(ignored)))
 
     def _host_disk(self, disk: connectors.Disk) -> str:
         """WMI path of a disk that Windows keeps its hands off."""

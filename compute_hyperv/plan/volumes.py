@@ -11,7 +11,11 @@ from nova import exception
 
 from compute_hyperv import model
 from compute_hyperv.plan import drivechecks
+from compute_hyperv.plan import request as req
 from compute_hyperv.plan import slots as slot_plan
+
+#: Cinder's front-end limits that Hyper-V knows; the first one wins.
+QOS_KEYS = ('total_iops_sec', 'total_bytes_sec')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +40,7 @@ def plan_volume(volume: collections.abc.Mapping[str, Any],
     :param slots: those that are free.
     :param boot_bus: for the root volume, the bus to boot from.
     :raises nova.exception.InvalidInput: a device that Hyper-V does not
-        have.
+        have, or a limit that is no number.
     :raises nova.exception.TooManyDiskDevices: no slot is left.
     :raises nova.exception.VolumeDriverNotFound: an unknown protocol.
     :raises nova.exception.VolumeEncryptionNotSupported: it is encrypted.
@@ -54,7 +58,7 @@ def plan_volume(volume: collections.abc.Mapping[str, Any],
         volume_id=volume_id, protocol=protocol, slot=slots.take(bus, name),
         boot_index=_boot_index(volume, boot_bus is not None),
         device_name=volume.get('mount_device'), connection=connection,
-        qos=_qos(connection) if protocol in protocols.qos else None)
+        qos=_qos(connection, name) if protocol in protocols.qos else None)
 
 
 def _check_connection(connection: collections.abc.Mapping[str, Any],
@@ -79,9 +83,18 @@ def _boot_index(volume: collections.abc.Mapping[str, Any],
     return int(index) if int(index) >= 0 else None
 
 
-def _qos(connection: collections.abc.Mapping[str, Any]
-         ) -> model.QosSpec | None:
+def _qos(connection: collections.abc.Mapping[str, Any],
+         name: str) -> model.QosSpec | None:
     """Cinder's front-end limits: ``{'total_iops_sec': '500', ..}``."""
     specs = (connection.get('data') or {}).get('qos_specs') or {}
-    return drivechecks.qos_of(int(specs.get('total_iops_sec') or 0),
-                              int(specs.get('total_bytes_sec') or 0))
+    return drivechecks.qos_of(*(_limit(specs, key, name)
+                                for key in QOS_KEYS))
+
+
+def _limit(specs: collections.abc.Mapping[str, Any], key: str,
+           name: str) -> int:
+    text = str(specs.get(key) or 0)
+    if not text.isdecimal():
+        raise req.conflict(f'QoS spec {key}={text} of {name}; allowed: a '
+                           'whole number')
+    return int(text)

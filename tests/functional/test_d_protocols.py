@@ -89,8 +89,11 @@ class SMBTest(ProtocolMixin, volumecase.VolumeTestCase):
         """D4, L056: Cinder's front-end limits; operations before bytes."""
         server = self.boot()
         volume = self.add(data={'qos_specs': {
-            'total_iops_sec': '500', 'total_bytes_sec': '8'}})
+            'total_iops_sec': '500', 'total_bytes_sec': '8',
+            'read_iops_sec': '9'}})
         self.attach(server, volume)
+        self.assertIn('are ignored: read_iops_sec.',
+                      self.stdlog.logger.output)
         medium = next(item for item in self.vm(server).vm.media()
                       if volume.id in item['HostResource'][0])
         self.assertEqual(500, medium['IOPSLimit'])

@@ -60,6 +60,14 @@ class PlanVolumeTest(unittest.TestCase):
         self.assertEqual(max_iops, found and found.max_iops)
         self.assertIsNone(plan('iscsi', {'qos_specs': specs}).qos)
 
+    @ddt.data('many', '-1', '0.5')
+    def test_limit_that_is_no_number_is_refused(self, text):
+        with self.assertRaisesRegex(
+                exception.InvalidInput,
+                f'QoS spec total_iops_sec={text} of volume .*; allowed: a '
+                'whole number'):
+            plan('smbfs', {'qos_specs': {'total_iops_sec': text}})
+
     def test_secrets_are_not_shown(self):
         """L122."""
         self.assertNotIn('s3cret', repr(plan(
