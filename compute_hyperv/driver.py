@@ -7,6 +7,7 @@ NotImplementedError, as Nova expects.
 
 from typing import Any
 
+from nova import exception
 from nova import objects
 from nova.virt import driver
 from oslo_log import log as logging
@@ -232,6 +233,16 @@ class HyperVDriver(driver.ComputeDriver):
     def snapshot(self, context, instance, image_id, update_task_state):
         self._ops.snapshots.snapshot(context, instance, image_id,
                                      update_task_state)
+
+    def quiesce(self, context, instance, image_meta):
+        # Hyper-V freezes a guest within a checkpoint of its own only, and
+        # makes none while it passes disks through.
+        raise exception.InstanceQuiesceNotSupported(
+            instance_id=instance.uuid)
+
+    def unquiesce(self, context, instance, image_meta):
+        raise exception.InstanceQuiesceNotSupported(
+            instance_id=instance.uuid)
 
     # -- live migration ---------------------------------------------------
 

@@ -12,6 +12,7 @@ import uuid
 import fixtures
 from nova.tests import fixtures as nova_fixtures
 
+from compute_hyperv.sim import disks
 from tests.functional import exports
 
 
@@ -55,8 +56,10 @@ class Cinder(nova_fixtures.CinderFixture):
     def __init__(self, test):
         super().__init__(test)
         self.test = test
+        self.test = test
         self.fabric = test.fabric
         self.made = {}
+        self.fails_to_reimage = False
         self.snapshots = {}
         #: What update_snapshot_status raises, call by call.
         self.deaf = []
@@ -80,8 +83,8 @@ class Cinder(nova_fixtures.CinderFixture):
             storage.write(0, content)
         volume = Volume(
             id=volume_id, storage=storage, data=data or {},
-            shown={'size': size_gib, 'bootable': bool(content)} | (
-                shown or {}))
+            shown={'size': size_gib, 'bootable': bool(content),
+                   'display_description': ''} | (shown or {}))
         self.made[volume_id] = volume
         return volume
 
@@ -166,6 +169,24 @@ class Cinder(nova_fixtures.CinderFixture):
             self.export(volume, connector)  # the target of a migration
         return super().fake_attachment_create(
             context, volume_id, instance_uuid, connector, mountpoint)
+
+    def fake_reimage_volume(self, context, volume_id, image_id,
+                            reimage_reserved=False):
+        """Write an image over a volume that nobody may use meanwhile."""
+        volume = self.made[volume_id]
+        if volume.exports or not reimage_reserved:
+            raise AssertionError(f'{volume_id} is in use')
+        if not self.fails_to_reimage:
+            with disks.open_disk(self.test.glance.path(image_id),
+                                 writable=False, resolve=str) as image:
+                for offset in range(0, image.size_bytes, 1 << 20):
+                    length = min(1 << 20, image.size_bytes - offset)
+                    volume.storage.write(offset, image.read(offset, length))
+        attachment, = self.volume_to_attachment[volume_id].values()
+        self.test.admin_api.create_server_external_events([{
+            'name': 'volume-reimaged', 'tag': volume_id,
+            'server_uuid': attachment['instance_uuid'],
+            'status': 'failed' if self.fails_to_reimage else 'completed'}])
 
     def fake_attachment_update(self, context, attachment_id, connector,
                                mountpoint=None):

@@ -7,6 +7,7 @@ and upload run as in production.
 """
 
 import collections
+import io
 import os
 import shutil
 import threading
@@ -167,6 +168,8 @@ class Glance(fixtures.Fixture):
 
     def upload(self, image_id, image_data):
         self.before_upload(image_id)
+        if isinstance(image_data, str):     # an image without data
+            image_data = io.BytesIO(image_data.encode())
         path = os.path.join(self._folder, image_id)
         with open(path, 'wb') as target:
             shutil.copyfileobj(image_data, target)

@@ -19,7 +19,7 @@ class LocalDisks(base.TestCase):
     def local_disks(self, server):
         """Root and ephemeral disk, as the guest has them."""
         return [disk for disk in guestdisks.of(self.vm(server).vm)
-                if 'configdrive' not in disk.path]
+                if 'configdrive' not in disk.path and not disk.is_physical]
 
     def write(self, server):
         for disk in self.local_disks(server):
@@ -66,11 +66,13 @@ class EvacuateCase(LocalDisks):
         self.useFixture(nova_fixtures.HostNameWeigherFixture(
             weights={'HV1': 100, 'HV2': 50}))
         super().setUp()
-        server = self.boot(self.glance.add_disk('vhdx', **GEN2),
-                           networks='auto', config_drive=True,
-                           flavor_id=self.flavor(ephemeral_gib=1))
-        self.write(server)
-        self.server = server
+        self.server = self.boot_server()
+        self.write(self.server)
+
+    def boot_server(self):
+        return self.boot(self.glance.add_disk('vhdx', **GEN2),
+                         networks='auto', config_drive=True,
+                         flavor_id=self.flavor(ephemeral_gib=1))
 
     def evacuate(self):
         """The host dies; its server comes up on the other one."""
@@ -118,7 +120,8 @@ class EvacuateTest(EvacuateCase):
         self.check_end(server)
 
 
-class SharedEvacuateTest(EvacuateCase):
+class SharedStorage(EvacuateCase):
+    """All hosts have the instances on one cluster shared volume."""
 
     def _set_flags(self):
         super()._set_flags()
@@ -126,6 +129,9 @@ class SharedEvacuateTest(EvacuateCase):
 
     def _new_fabric(self, hosts):
         return super()._new_fabric(hosts, csvs={'Volume1': 100})
+
+
+class SharedEvacuateTest(SharedStorage):
 
     def test_server_keeps_its_disks_on_shared_storage(self):
         """L166: probes decide, are removed, and no disk is deleted."""

@@ -16,7 +16,7 @@ from tests.unit import test_contract
 
 DOC = source.ROOT / 'doc' / 'source'
 KEYS = frozenset(('title', 'status', 'note', 'tests', 'command', 'capability',
-                  'method', 'unused'))
+                  'refusal', 'method', 'unused'))
 #: Rows that no test of this repository's functional ones can prove: the
 #: Windows service, the demo cloud, Wine, the documentation.
 BY_COMMAND = frozenset(('feature.A2', 'feature.G2', 'feature.G3',
@@ -132,11 +132,16 @@ class DriverTest(unittest.TestCase):
             f'{row.name}: {name}' for row in self.rows for name in row.methods
             if not hasattr(nova_driver.ComputeDriver, name)
             or (name in overridden) is not row.works])
+        self.assertEqual([], [
+            f'{row.name}: {name}' for row in self.rows
+            for name in row.refusals
+            if row.works or name not in overridden])
 
     def test_every_absent_row_says_how_one_sees_it(self):
         self.assertEqual([], [
             row.name for row in self.rows if not row.works
-            and not (row.capabilities or row.methods or row.unused)])
+            and not (row.capabilities or row.methods or row.refusals
+                     or row.unused)])
 
     def test_nothing_mentions_what_is_unused(self):
         texts = [module.text for module in source.driver_modules()]
