@@ -69,6 +69,9 @@ class LiveMigrationOps:
         self._clock = clock
         #: Migrations from this host, by the uuid of the instance.
         self._watches: dict[str, livewatch.LiveWatch] = {}
+        #: What was connected here for those that come, by the uuid: Nova
+        #: forgets it when Neutron lets the source wait in vain.
+        self._expected: dict[str, Any] = {}
 
     # -- target, before ---------------------------------------------------
 
@@ -94,6 +97,7 @@ class LiveMigrationOps:
                 undo.on_failure(self._drop_planned, instance)
                 self._win.live.create_planned_vm(instance.name,
                                                  instance.node, disks)
+        self._expected[instance.uuid] = block_device_info
         return data
 
     def _fetch_parents(self, context: Any, instance: Any) -> None:
@@ -129,8 +133,14 @@ class LiveMigrationOps:
         """
         self._at_last(instance, self._drop_planned, instance)
         self._volumes.disconnect_all(block_device_info, force=True)
+        self._at_last(instance, self._release_expected, instance)
         if destroy_disks:
             self._at_last(instance, self._delete_files, instance)
+
+    def _release_expected(self, instance: Any) -> None:
+        if self._win.find_owner(instance.name) is None:
+            self._volumes.disconnect_all(
+                self._expected.pop(instance.uuid, None), force=True)
 
     def _delete_files(self, instance: Any) -> None:
         if self._win.find_owner(instance.name) is None:
@@ -270,6 +280,7 @@ class LiveMigrationOps:
 
         :raises VirtualInterfacePlugException: it has no network.
         """
+        self._expected.pop(instance.uuid, None)
         self._insist(self._vifs.plug_all, instance, network_info)
         self._metrics.enable_vm(instance.name)
         self._metrics.enable_nics(vif['id'] for vif in network_info or ())

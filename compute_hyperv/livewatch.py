@@ -98,12 +98,13 @@ class LiveWatch:
         disk = min(moved, self._disk_bytes)
         memory = moved - disk
         record = self._record
-        record.disk_total = self._disk_bytes
-        record.disk_processed = disk
-        record.disk_remaining = self._disk_bytes - disk
-        record.memory_total = self._memory_bytes
-        record.memory_processed = memory
-        record.memory_remaining = self._memory_bytes - memory
+        # Nova's API knows no 0 there, only null.
+        record.disk_total = self._disk_bytes or None
+        record.disk_processed = disk or None
+        record.disk_remaining = self._disk_bytes - disk or None
+        record.memory_total = self._memory_bytes or None
+        record.memory_processed = memory or None
+        record.memory_remaining = self._memory_bytes - memory or None
         record.save()
         self._instance.progress = percent
         self._instance.save()

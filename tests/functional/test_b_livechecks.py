@@ -318,7 +318,7 @@ class OwnShareOfTargetTest(livecase.LiveMixin, volumecase.VolumeTestCase):
         volume = self.cinder.add_volume(
             kind=exports.SMB, share=r'\\HV2\vols')
         self.attach(server, volume)
-        server = self.live_migrate(server, 'error')
+        server = self.live_migrate(server, 'failed')
         self.assertIn('is on a share of this very host',
                       self.stdlog.logger.output)
         self.assertEqual('HV1', self.host_of(server))

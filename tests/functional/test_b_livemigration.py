@@ -3,7 +3,6 @@
 
 import os
 
-from compute_hyperv.sim import jobs
 from tests.functional import livecase
 
 
@@ -63,48 +62,83 @@ class SharedNothingTest(livecase.LiveTest):
         self._delete_server(server)
         self.fabric.assert_clean()
 
-    def test_running_migration_is_aborted(self):
-        server = self.boot_and_write()
-        with self.fabric.host('HV1').jobs.held(jobs.MOVE_ALL, 50):
-            self.begin(server)
-            self._wait_for_migration_status(server, ['running'])
-            migration = self.api.get_migrations()[0]
-            self.until(lambda: self.view('HV2').host.vms.planned(),
-                       'half way')
-            self.api.delete_migration(server['id'], migration['id'])
-            self._wait_for_migration_status(server, ['cancelled'])
 
-        self._wait_for_server_parameter(
-            server, {'status': 'ACTIVE', 'OS-EXT-STS:task_state': None})
+class ImageTest(livecase.LiveTest):
+    """L081: what the root disk refers to has to be on the target."""
+
+    def assert_moves(self, server):
+        server = self.live_migrate(server)
+        self.assertEqual('HV2', self.host_of(server))
+        self._reboot_server(server, hard=True)
         self.assert_written(server)
-        self.until(lambda: not self.left('HV2', server), 'clean target')
         self._delete_server(server)
         self.fabric.assert_clean()
 
+    def test_image_that_each_host_converted_itself(self):
+        """One identity everywhere, or the child would not know it."""
+        image_id = self.glance.add_disk('qcow2')
+        server = self.boot_and_write(image_id)
+        self._delete_server(self.boot(image_id, host='HV2'))
+        self.assert_moves(server)
 
-class RefusedTest(livecase.LiveTest):
-    """L073: found before anything is changed, and named."""
+    def test_image_that_was_deleted(self):
+        """The file comes from the source, also the grown one of a VHD."""
+        for kind in ('vhdx', 'vhd'):
+            image_id = self.glance.add_disk(kind)
+            server = self.boot_and_write(
+                image_id, flavor_id=self.flavor(disk_gib=2))
+            self.glance.delete(image_id)
+            self.assert_moves(server)
 
-    HOSTS = ({'name': 'HV1', 'extra': livecase.LIVE}, 'HV2')
+    def test_source_whose_files_cannot_be_read(self):
+        """Without SMB between the hosts the image comes from Glance."""
+        server = self.boot_and_write(self.glance.add_disk())
+        self.fabric.shares.smb.down.add('hv1')
+        self.assert_moves(server)
 
-    def test_target_without_live_migration_is_refused(self):
+    def test_disk_that_refers_to_no_image(self):
+        """Unshelved servers have whole disks; their image may be gone."""
+        image_id = self.glance.add_disk()
+        server = self.boot_and_write(image_id)
+        for action in ('shelve', 'unshelve'):
+            self.api.post_server_action(server['id'], {action: None})
+            server = self._wait_for_server_parameter(server, {
+                'OS-EXT-STS:task_state': None,
+                'status': {'shelve': 'SHELVED_OFFLOADED',
+                           'unshelve': 'ACTIVE'}[action]})
+        here = self.host_of(server)
+        other, = {'HV1', 'HV2'} - {here}
+        self.glance.delete(image_id)
+        server = self.live_migrate(server, host=other)
+        self.assert_written(server)
+
+    def test_checkpoint_moves_along(self):
+        """An administrator's; the whole chain."""
         server = self.boot_and_write()
+        vm_name = self.vm(server).vm.name
+        self.driver()._win.vm.take_vm_snapshot(vm_name, 'before')
+        self.guest_disk(server).write(1 << 20, b'after')
+        server = self.live_migrate(server)
+        self.assert_written(server)
+        self.assertEqual(b'after', self.guest_disk(server).read(1 << 20, 5))
+        self.assertEqual(1, len(
+            self.driver('HV2')._win.vm.get_vm_snapshots(vm_name)))
+        self.assertEqual([], self.left('HV1', server))
 
+
+class MetricsTest(livecase.LiveTest):
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(enable_instance_metrics_collection=True, group='hyperv')
+
+    def test_target_collects_metrics(self):
+        """L057."""
+        server = self.boot_and_write()
         with self.fabric.recorder.recording() as calls:
-            self.begin(server)
-            self._wait_for_action_fail_completion(
-                server, 'live-migration', 'conductor_live_migrate_instance')
-
-        self.assertIn('HV2: Live migration is not enabled on this host',
-                      self.stdlog.logger.output)
-        self.assertEqual([], [call.label for call in calls
-                              if call.kind in ('method', 'dll')])
-        self._wait_for_server_parameter(
-            server, {'status': 'ACTIVE', 'OS-EXT-STS:task_state': None})
-        self.assertEqual([], self.left('HV2', server))
-        self.assertEqual('running', self.vm(server).state)
-        self._delete_server(server)
-        self.fabric.assert_clean()
+            server = self.live_migrate(server)
+        self.assertIn(('HV2', 'Msvm_MetricService.ControlMetrics'), {
+            (call.host, call.label) for call in calls})
 
 
 class SharedStorageTest(livecase.LiveTest):

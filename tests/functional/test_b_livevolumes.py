@@ -148,7 +148,7 @@ class ISCSITest(ProtocolMixin, volumecase.VolumeTestCase):
         with self.fabric.faults.failing(
                 host='HV2', kind='dll', match='*AddIScsiStaticTarget*',
                 times=None):
-            server = self.live_migrate(server, 'error')
+            server = self.live_migrate(server, 'failed')
         self.assertEqual('HV1', self.host_of(server))
         self.assert_same(server, volume)
         self.until(lambda: not self.left('HV2', server), 'clean target')
