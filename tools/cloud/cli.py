@@ -61,8 +61,8 @@ def main(argv: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         show.close()
-        print('\nInterrupted. "tools/demo down" ends what still runs.',
-              file=sys.stderr)
+        print('\nInterrupted. The same command goes on from here; '
+              '"tools/demo down" ends what runs.', file=sys.stderr)
         return 130
     finally:
         show.close()
@@ -139,9 +139,12 @@ def _migrate(args: argparse.Namespace, show: progress.Progress) -> int:
 def _client(cloud: clouds.Cloud, show: progress.Progress) -> clients.Client:
     """The client of a cloud that runs."""
     settings = cloud.settings()
-    if not cloud.is_up():
-        raise errors.DemoError('The cloud does not run: "tools/demo up" '
-                               'first.')
+    stopped = cloud.stopped()
+    if stopped:
+        raise errors.DemoError(
+            f'{", ".join(stopped)} of the cloud in {cloud.layout.base_dir} '
+            f'do{"es" if len(stopped) == 1 else ""} not run: "tools/demo up" '
+            f'first.')
     return clients.Client(cloud.layout, settings, show)
 
 

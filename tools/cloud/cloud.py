@@ -117,10 +117,10 @@ class Cloud:
             self.down()
             shutil.rmtree(self.layout.root_dir)
 
-    def is_up(self) -> bool:
-        """Whether every process runs."""
-        return all(self.procs.find(name)
-                   for names in STOP_ORDER for name in names)
+    def stopped(self) -> list[str]:
+        """The processes that do not run, in the order of their start."""
+        return [name for names in reversed(STOP_ORDER) for name in names
+                if self.procs.find(name) is None]
 
     def _tasks(self, settings: layouts.Settings) -> list[tasks.Task]:
         api = apis.Api(settings)

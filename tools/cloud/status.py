@@ -74,7 +74,11 @@ def report(cloud: clouds.Cloud, show: progress.Progress) -> int:
                  f'{process.rss_mib:>7.0f}{process.uptime_s / 60:>9.1f}  '
                  f'{_address(settings, name)}'.rstrip())
     show.say(f'{"":<29}{total_mib:>15.0f}')
-    if not cloud.is_up():
+    stopped = cloud.stopped()
+    if stopped:
+        show.say(f'\n{len(stopped)} of {len(names)} processes do not run. '
+                 f'"tools/demo up" starts them; why one has ended is in '
+                 f'{cloud.layout.log_dir}/')
         return 1
     client = clients.Client(cloud.layout, settings, show)
     client.show('server', 'list', '--long', '-c', 'Name', '-c', 'Status',
