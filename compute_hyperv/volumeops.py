@@ -133,7 +133,7 @@ class VolumeOps:
         connector = self._connector(connection_info)
         if not connector.caps.online_extend:
             raise exception.ExtendVolumeNotSupported()
-        seen = connector.extend(connection_info['data'])
+        seen = connector.extend(connection_info.get('data'))
         if seen < size_bytes:
             raise exception.VolumeExtendFailed(
                 volume_id=_volume_id(connection_info),
@@ -355,7 +355,7 @@ class VolumeOps:
                 self._drives.remove(vm_name, drive)
 
     def _connect(self, connection: Mapping[str, Any]) -> connectors.Disk:
-        return self._connector(connection).connect(connection['data'])
+        return self._connector(connection).connect(connection.get('data'))
 
     def _release(self, connection: Mapping[str, Any]) -> None:
         """Let go of a volume that no VM of this host has any more."""
@@ -370,7 +370,7 @@ class VolumeOps:
             LOG.warning("Volume %s stays connected to this host for %s.",
                         _volume_id(connection), ', '.join(users))
             return
-        self._connector(connection).disconnect(connection['data'])
+        self._connector(connection).disconnect(connection.get('data'))
 
     def _connector(self, connection: Mapping[str, Any]
                    ) -> connectors.Connector:

@@ -2,14 +2,38 @@
 """What all connectors have in common."""
 
 import abc
+from collections.abc import Callable
 from collections.abc import Mapping
 import dataclasses
+import functools
 from typing import Any
+from typing import TypeVar
+
+from nova import exception
 
 from compute_hyperv import errors
 
+_T = TypeVar('_T')
+
 #: ``connection_info['data']`` of Cinder.
 Data = Mapping[str, Any]
+
+
+def reader(parse: Callable[[Any, Data], _T]) -> Callable[[Any, Data], _T]:
+    """Decorator: what *parse* cannot read of Cinder's data is no defect.
+
+    It raises VolumeAttachFailed then, which names what is wrong.
+    """
+    @functools.wraps(parse)
+    def checked(cls: Any, data: Data) -> _T:
+        try:
+            return parse(cls, data or {})
+        except (KeyError, TypeError, ValueError) as exc:
+            raise exception.VolumeAttachFailed(
+                volume_id=(data or {}).get('volume_id'),
+                reason=f"Cinder's connection data is wrong or incomplete: "
+                       f'{type(exc).__name__}: {exc}') from exc
+    return checked
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,6 +28,7 @@ class Connection:
     luns: dict[str, int]
 
     @classmethod
+    @base.reader
     def parse(cls, data: base.Data) -> 'Connection':
         """Read os-brick's keys: one unit for all ports, or one for each.
 

@@ -40,6 +40,7 @@ class Connection:
     password: str | None = dataclasses.field(default=None, repr=False)
 
     @classmethod
+    @base.reader
     def parse(cls, data: base.Data) -> 'Connection':
         """Read os-brick's keys.
 

@@ -32,6 +32,7 @@ class Connection:
     monitors: tuple[str, ...] = ()
 
     @classmethod
+    @base.reader
     def parse(cls, data: base.Data) -> 'Connection':
         """Read os-brick's keys.
 

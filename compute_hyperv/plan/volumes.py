@@ -40,7 +40,7 @@ def plan_volume(volume: collections.abc.Mapping[str, Any],
     :param slots: those that are free.
     :param boot_bus: for the root volume, the bus to boot from.
     :raises nova.exception.InvalidInput: a device that Hyper-V does not
-        have, or a limit that is no number.
+        have, a read-only volume, or a limit that is no number.
     :raises nova.exception.TooManyDiskDevices: no slot is left.
     :raises nova.exception.VolumeDriverNotFound: an unknown protocol.
     :raises nova.exception.VolumeEncryptionNotSupported: it is encrypted.
@@ -66,9 +66,14 @@ def _check_connection(connection: collections.abc.Mapping[str, Any],
                       protocols: Protocols) -> None:
     if protocol not in protocols.known:
         raise exception.VolumeDriverNotFound(driver_type=protocol)
-    if (connection.get('data') or {}).get('encrypted'):
+    data = connection.get('data') or {}
+    if data.get('encrypted'):
         raise exception.VolumeEncryptionNotSupported(
             volume_type=protocol, volume_id=volume_id)
+    if data.get('access_mode') == 'ro':
+        # The guest could write to it.
+        raise req.conflict(f'access_mode=ro of volume {volume_id}; allowed '
+                           'on Hyper-V: rw')
     if (connection.get('multiattach')
             and protocol not in protocols.multiattach):
         raise exception.MultiattachNotSupportedByVirtDriver(

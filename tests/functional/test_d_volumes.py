@@ -103,6 +103,13 @@ class AttachTest(volumecase.VolumeTestCase):
                    'both are detached')
         self.assertEqual([('0:0:0:0', None, [])], self.disks_of(server))
 
+    def test_read_only_volume_is_refused(self):
+        """The guest could write to it."""
+        server = self.boot()
+        self.fail_to_attach(server, self.cinder.add_volume(
+            data={'access_mode': 'ro'}))
+        self.assertEqual([], self.host.initiator.sessions)
+
     def test_guest_sees_the_new_size(self):
         """D3, L119: extend of a volume in use."""
         server = self.boot()

@@ -121,3 +121,16 @@ class NothingTest(unittest.TestCase):
     def test_data_without_a_volume_are_refused(self, module):
         with self.assertRaises(exception.VolumeAttachFailed):
             module.Connection.parse({'volume_id': 'v'})
+        with self.assertRaises(exception.VolumeAttachFailed):
+            module.Connection.parse(None)
+
+    @ddt.data(
+        (iscsi, {'target_iqn': IQN, 'target_portal': 'p',
+                 'target_lun': 'one'}),
+        (iscsi, {'target_iqn': IQN, 'target_lun': 1}),
+        (fibre_channel, {'target_wwn': '50', 'target_lun': 'one'}))
+    @ddt.unpack
+    def test_data_that_make_no_sense_are_refused(self, module, data):
+        with self.assertRaisesRegex(exception.VolumeAttachFailed,
+                                    'wrong or incomplete'):
+            module.Connection.parse(data)

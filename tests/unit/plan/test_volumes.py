@@ -44,6 +44,8 @@ class PlanVolumeTest(unittest.TestCase):
                exception.VolumeEncryptionNotSupported),
               ('smbfs', {}, True,
                exception.MultiattachNotSupportedByVirtDriver),
+              ('iscsi', {'access_mode': 'ro'}, False,
+               exception.InvalidInput),
               ('nfs', {}, False, exception.VolumeDriverNotFound))
     @ddt.unpack
     def test_refusals(self, protocol, data, multiattach, expected):
