@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import collections.abc
+import math
 import os
 import types
 import typing
@@ -66,6 +67,8 @@ class Fabric:
         every host -> size in GiB.
     :param prompt_events: tell watchers at once; else compare every
         WITHIN seconds as WMI does.
+    :ivar patience_s: the longest that a wait for an event lasts, whatever
+        the caller asked for; a service that stops waits for its last one.
     :ivar lock: native and re-entrant; held while a provider works and
         while timers run.  Never log, sleep or wait while holding it.
     :ivar not_simulated: texts of what was asked and is not simulated.
@@ -86,6 +89,7 @@ class Fabric:
         self.recorder = faults.Recorder()
         self.faults = faults.Faults()
         self.prompt_events = prompt_events
+        self.patience_s = math.inf
         self.not_simulated: typing.List[str] = []
         self.changes = 0
         self.server: typing.Any = None

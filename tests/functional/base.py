@@ -28,6 +28,7 @@ from compute_hyperv.sim import fabric as sim_fabric
 from tests.functional import glance
 from tests.functional import hostview
 from tests.functional import neutron
+from tests.functional import quick
 
 CONF = conf.CONF
 
@@ -78,6 +79,8 @@ class TestCase(test.TestCase,
     NEUTRON = {}
 
     def setUp(self):
+        self.useFixture(quick.PromptBus())
+        self.useFixture(quick.KeptConnections())
         super().setUp()
         self._set_flags()
         self.fabric = self._new_fabric(self.HOSTS)
@@ -118,6 +121,7 @@ class TestCase(test.TestCase,
     def _new_fabric(self, hosts, **facts):
         folder = self.useFixture(fixtures.TempDir()).path
         fabric = sim_fabric.Fabric(folder, hosts=hosts, **facts)
+        fabric.patience_s = 0.05
         for host in fabric.hosts.values():
             # What stays when the last instance is gone.
             host.storage.ignored += [r'\\Instances\\(_base|locks)\\',

@@ -37,6 +37,7 @@ class SerialProxy(fixtures.Fixture):
             file_only=True, traffic=False,
             RequestHandlerClass=websocketproxy.NovaProxyRequestHandler)
         self._threads = []
+        self._closing = False
         self.addCleanup(self._close)
         self._start(self._accept)
 
@@ -57,9 +58,9 @@ class SerialProxy(fixtures.Fixture):
 
     def _accept(self):
         while True:
-            try:
-                client, address = self._listener.accept()
-            except OSError:
+            client, address = self._listener.accept()
+            if self._closing:
+                client.close()
                 return
             self._start(self._serve, client, address)
 
@@ -68,10 +69,12 @@ class SerialProxy(fixtures.Fixture):
             self._proxy.top_new_client(client, address)
 
     def _close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._closing = True
+        # Under eventlet no close wakes who waits for a connection.
+        socket.create_connection((ADDRESS, self.port)).close()
         for thread in self._threads:
             thread.join(10)
+        self._listener.close()
 
     def open(self, console_url):
         """A client of the address that Nova's API gave out."""

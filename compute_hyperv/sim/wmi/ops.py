@@ -332,7 +332,8 @@ def next_event(host: 'host_module.Host', watch_id: int, timeout_ms: int
     if one is None:
         return {'ended': False}
     try:
-        return {'event': one.next(max(timeout_ms, 0) / 1000)}
+        return {'event': one.next(min(max(timeout_ms, 0) / 1000,
+                                      host.fabric.patience_s))}
     except watch.Ended as exc:
         return {'ended': exc.quietly}
 

@@ -161,6 +161,21 @@ class PromptTest(simcase.SimTestCase):
         self.assertTrue(ended.wait(5))
 
 
+class PatienceTest(simcase.SimTestCase):
+
+    def test_a_wait_ends_when_the_fabric_runs_out_of_patience(self):
+        """For tests that stop services, which wait for their last one."""
+        self.fabric.patience_s = 0.02
+        vm = self.add_vm('a')
+        watcher = self.connect().watch_for(
+            raw_wql=STATE_QUERY.format(1))
+        began_s = time.monotonic()
+        self.assertRaises(self.wmi.x_wmi_timed_out, watcher, 60000)
+        self.assertLess(time.monotonic() - began_s, 30)
+        self.store.update(vm, EnabledState=2)
+        self.assertEqual(2, watcher(60000).EnabledState)
+
+
 class PolledTest(simcase.SimTestCase):
     """WITHIN as WMI does it: one comparison per interval."""
 
