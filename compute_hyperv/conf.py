@@ -61,9 +61,10 @@ _file_opts = [
     cfg.StrOpt(
         'instances_path_share', default='',
         help="Name of the Windows share of the directory instances_path, "
-             "used by cold migration to copy files to another host. If it "
-             "is empty, the administrative share of the drive is used "
-             "(C$), which needs the rights of an administrator there."),
+             "used by cold and live migration to copy files from host to "
+             "host. If it is empty, the administrative share of the drive "
+             "is used (C$), which needs the rights of an administrator "
+             "there."),
     cfg.StrOpt(
         'qemu_img_cmd', default='qemu-img.exe',
         help="Command that converts images in the formats qcow2, raw and "

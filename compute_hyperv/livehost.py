@@ -5,12 +5,16 @@ import dataclasses
 import math
 from typing import Any
 
+from oslo_log import log as logging
+
 from compute_hyperv import errors
 from compute_hyperv import jobwaits
 from compute_hyperv import oswin
 from compute_hyperv import vmdrives
 
-_OK = 0
+LOG = logging.getLogger(__name__)
+
+_OK, _JOB_STARTED, _NOT_COMPATIBLE = 0, 4096, 32784
 _MIB = 1 << 20
 
 
@@ -115,21 +119,25 @@ class LiveHost:
         job, code = service.CheckVirtualSystemIsMigratable(
             ComputerSystem=system.path_(), DestinationHost=target,
             MigrationSettingData=settings.GetText_(1))
-        live._jobutils.check_ret_val(code, job)
+        if code in (_OK, _JOB_STARTED):
+            live._jobutils.check_ret_val(code, job)
+        else:
+            # Not a verdict: the migration itself will tell.
+            LOG.debug("Hyper-V does not check %s: %d", vm_name, code)
 
     def _check_processor(self, service: Any, system: Any,
                          remote: Any) -> None:
         info, code = service.GetSystemCompatibilityInfo(
             ComputerSystem=system.path_())
         if code != _OK:
-            raise errors.HyperVError(
-                reason=f'it does not tell what the VM needs ({code})')
+            LOG.debug("Hyper-V does not tell what a VM needs: %d", code)
+            return
         reasons, code = (
             remote.Msvm_VirtualSystemMigrationService()[0]
             .CheckSystemCompatibilityInfo(CompatibilityInfo=info))
-        if code != _OK:
+        if code == _NOT_COMPATIBLE or reasons:
             raise errors.HyperVError(
-                reason=' '.join(reasons or ()) or f'not compatible ({code})')
+                reason=' '.join(reasons or ()) or 'not compatible')
 
     # -- the migration ----------------------------------------------------
 
