@@ -31,6 +31,7 @@ from nova import objects
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import interruptedlive
 from compute_hyperv import interruptedmoves
 from compute_hyperv import oswin
 
@@ -41,17 +42,6 @@ _BUILDING = (task_states.SCHEDULING, task_states.BLOCK_DEVICE_MAPPING,
              task_states.NETWORKING, task_states.SPAWNING)
 #: States in which Nova leaves an instance alone when it starts.
 _LEFT_ALONE = (vm_states.ERROR, vm_states.SOFT_DELETED, vm_states.DELETED)
-#: Migrations that are not over.
-_UNDER_WAY = ('accepted', 'queued', 'preparing', 'running')
-
-
-def incoming(context: Any, host: str) -> set[str]:
-    """Uuids of the instances that migrate live to a host just now."""
-    found = objects.MigrationList.get_by_filters(
-        context, {'host': host, 'migration_type': 'live-migration',
-                  'status': list(_UNDER_WAY)})
-    return {migration.instance_uuid for migration in found
-            if migration.dest_compute == host}
 
 
 class Interrupted:
@@ -62,9 +52,11 @@ class Interrupted:
 
     def __init__(self, *, win: oswin.Win, vms: Any, volumes: Any,
                  arrivals: interruptedmoves.InterruptedArrivals,
+                 live: interruptedlive.InterruptedLive,
                  cinder: Any) -> None:
         self._win = win
         self._arrivals = arrivals
+        self._live = live
         self._vms = vms
         self._volumes = volumes
         self._cinder = cinder
@@ -76,15 +68,23 @@ class Interrupted:
         :param host: Nova's name of this host.
         """
         _try(self._remove_planned, context, host)
+        _try(self._end_live, context, host)
         for instance in instances:
             _try(self._look_after, context, instance)
+
+    def _end_live(self, context: Any, host: str) -> None:
+        for migration in interruptedlive.under_way(context, host):
+            if migration.source_compute == host:
+                _try(self._live.end, context, migration)
 
     def _remove_planned(self, context: Any, host: str) -> None:
         """Remove planned VMs, which block the next migration.
 
         That of a migration which still runs is on its way to become a VM.
         """
-        expected = incoming(context, host)
+        expected = {migration.instance_uuid for migration
+                    in interruptedlive.under_way(context, host)
+                    if migration.dest_compute == host}
         for vm_name, uuid in self._win.planned_uuids().items():
             if uuid not in expected:
                 LOG.warning("Removing the planned VM %s of instance %s, left "
@@ -92,6 +92,9 @@ class Interrupted:
                 self._win.migration.destroy_existing_planned_vm(vm_name)
 
     def _look_after(self, context: Any, instance: Any) -> None:
+        if instance.task_state == task_states.MIGRATING:
+            # Its host may have become another one just now.
+            instance.refresh()
         if instance.vm_state in _LEFT_ALONE:
             return
         if (instance.vm_state == vm_states.BUILDING

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
+from nova.compute import rpcapi
 from nova.image import glance
+from nova.network import neutron
+from nova.scheduler.client import report
 from nova.volume import cinder
 from oslo_log import log as logging
 
@@ -34,6 +37,7 @@ from compute_hyperv import hotplug
 from compute_hyperv import imagecache
 from compute_hyperv import images
 from compute_hyperv import interrupted
+from compute_hyperv import interruptedlive
 from compute_hyperv import interruptedmoves
 from compute_hyperv import livechecks
 from compute_hyperv import livehost
@@ -314,12 +318,17 @@ def _interrupted(vms: vmops.VMOps, moves: migrationops.MigrationOps,
                  incoming: arrivals.Arrivals, common: dict[str, Any]
                  ) -> interrupted.Interrupted:
     both = {name: common[name] for name in ('win', 'volumes')}
-    both |= {'vms': vms, 'cinder': cinder.API()}
+    both['vms'], volume_api = vms, cinder.API()
     return interrupted.Interrupted(
         arrivals=interruptedmoves.InterruptedArrivals(
             paths=common['paths'], locks=common['locks'], arrivals=incoming,
-            moves=moves, host_ports=_host_ports(common['win']), **both),
-        **both)
+            moves=moves, host_ports=_host_ports(common['win']),
+            cinder=volume_api, **both),
+        live=interruptedlive.InterruptedLive(
+            paths=common['paths'], network=neutron.API(),
+            computes=rpcapi.ComputeAPI(),
+            placement=report.report_client_singleton, **both),
+        cinder=volume_api, **both)
 
 
 def build(virtapi: Any) -> Ops:

@@ -12,6 +12,7 @@ import sys
 import threading
 
 from nova import rpc
+from oslo_log import log as logging
 import oslo_messaging
 from oslo_messaging.rpc import dispatcher
 from sqlalchemy import engine
@@ -22,17 +23,13 @@ from tests.functional import base
 from tests.functional import test_b_faults
 
 
+LOG = logging.getLogger(__name__)
+
+
 def _refuse_the_dead(*args):
     """What a killed service had still to write it never wrote."""
     if process.Vanished.is_being_handled():
         raise process.Vanished
-
-
-def _dispatch(self, incoming):
-    try:
-        return _dispatch.real(self, incoming)
-    except process.Vanished:
-        raise oslo_messaging.MessagingTimeout('the service was killed')
 
 
 def _report(args, usual=threading.excepthook):
@@ -40,7 +37,7 @@ def _report(args, usual=threading.excepthook):
         usual(args)
 
 
-_dispatch.real = dispatcher.RPCDispatcher.dispatch
+_DISPATCH = dispatcher.RPCDispatcher.dispatch
 
 
 class CrashTestCase(base.TestCase):
@@ -48,6 +45,7 @@ class CrashTestCase(base.TestCase):
 
     def setUp(self):
         self.processes = {}
+        self._waiting = []
         self._guard()
         super().setUp()
 
@@ -61,14 +59,35 @@ class CrashTestCase(base.TestCase):
                      _refuse_the_dead)
         self.addCleanup(event.remove, engine.Engine,
                         'before_cursor_execute', _refuse_the_dead)
-        dispatcher.RPCDispatcher.dispatch = _dispatch
+        dispatcher.RPCDispatcher.dispatch = (
+            lambda served, incoming: self._dispatch(served, incoming))
         self.addCleanup(setattr, dispatcher.RPCDispatcher, 'dispatch',
-                        _dispatch.real)
+                        _DISPATCH)
         rpc.add_extra_exmods(oslo_messaging.exceptions.__name__)
         self.addCleanup(rpc.clear_extra_exmods)
         self.addCleanup(setattr, threading, 'excepthook',
                         threading.excepthook)
         threading.excepthook = _report
+
+    def _dispatch(self, served, incoming):
+        """What is sent to a killed service waits for the next one."""
+        host = self._dead_host(served)
+        try:
+            if host is None:
+                return _DISPATCH(served, incoming)
+            if incoming._reply_q is None:
+                self._waiting.append((host, incoming))
+                return None
+        except process.Vanished:
+            LOG.info('A service was killed')
+        # Not inside: the caller, who gets this very object, is alive.
+        raise oslo_messaging.MessagingTimeout('the service was killed')
+
+    def _dead_host(self, served):
+        manager = getattr(served.endpoints[0], '_endpoint', None)
+        return next((host for host, compute in self.computes.items()
+                     if compute.manager is manager and self.is_dead(host)),
+                    None)
 
     def start_compute(self, host):
         """Start nova-compute in a process of its own on that host."""
@@ -88,6 +107,9 @@ class CrashTestCase(base.TestCase):
         compute.manager._waiting_live_migrations.clear()
         compute.stop()
         self.start_compute(host)
+        waiting, self._waiting = self._waiting, []
+        for whose, incoming in waiting:
+            self.computes[whose].rpcserver.dispatcher.dispatch(incoming)
 
     # Sweeping.
 

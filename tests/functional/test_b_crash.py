@@ -292,3 +292,72 @@ class ResizeCrashFaultsTest(MoveCrashCase):
         # Nova itself does not recover from the loss of its first request
         # to the target, for which the driver does nothing.
         self.sweep('HV2', 6, hand, after='HV1')
+
+
+@ddt.ddt
+class LiveCrashFaultsTest(MoveCrashCase):
+    """A running server that moves from HV1 to HV2."""
+
+    HOSTS = tuple({'name': name, 'extra': {'live_migration': True}}
+                  for name in ('HV1', 'HV2'))
+
+    def begin(self, host='HV2'):
+        self.api.post_server_action(self.server['id'], {'os-migrateLive': {
+            'host': host, 'block_migration': 'auto'}})
+
+    def host_of(self):
+        return self.api.get_server(
+            self.server['id'])['OS-EXT-SRV-ATTR:host']
+
+    def live_migrate(self, host='HV2'):
+        self.begin(host)
+        self.until(lambda: self.host_of() == host and self.status(),
+                   f'on {host}')
+        self.until(lambda: self.api.get_migrations()[0]['status']
+                   == 'completed', 'completed')
+
+    def vm_now(self):
+        return self.vm(self.api.get_server(self.server['id']))
+
+    def hard_reboot(self):
+        self.api.post_server_action(
+            self.server['id'], {'reboot': {'type': 'HARD'}})
+        self.until(lambda: self.status() == 'ACTIVE', 'ACTIVE')
+        self.boots = self.vm_now().boot[1]
+
+    def sweep(self, host, step, hand):
+        self.boots = self.vm_now().boot[1]
+        self.live_migrate()
+        self.live_migrate('HV1')
+        self.own_names = self.names()
+        calls = self.recorded(self.live_migrate, host)
+        self.live_migrate('HV1')
+        own = self.share(calls, step, hand, HANDS)
+        outcomes = collections.Counter()
+        for call in own:
+            what = self.run_and_die(self.begin, host, *call)
+            status = self.until(self.status, what, 30)
+            now = self.host_of()
+            outcomes[f'{status} on {now}'] += 1
+            self.check_data(now, what)
+            self.assertEqual(self.boots, self.vm_now().boot[1], what)
+            if status == 'ERROR':
+                # Nova itself says so when the target dies as the last step.
+                self.assertEqual('HV2', now, what)
+                self.hard_reboot()
+                self.check_data(now, what)
+            if now == 'HV2':
+                self.live_migrate('HV1')
+            self.check_at_source(what)
+        self.live_migrate()
+        self.check_data('HV2', 'in the end')
+        self.tell(f'Live migration, {host}', own, calls, outcomes)
+
+    @ddt.data(*range(HANDS))
+    def test_source(self, hand):
+        """A9, L079: on one host, wholly; running all the time."""
+        self.sweep('HV1', 4, hand)
+
+    @ddt.data(*range(HANDS))
+    def test_target(self, hand):
+        self.sweep('HV2', 4, hand)

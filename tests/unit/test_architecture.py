@@ -30,7 +30,7 @@ RANK = {
     'heldvolumes': 5.5, 'volumesnapshots': 6,
     'arrivals': 5.5, 'rescuedrives': 5, 'rescueops': 6, 'sharedstorage': 5,
     'migrationops': 6, 'livemigrationops': 6, 'eventhandler': 6,
-    'recovery': 6, 'interruptedmoves': 6.5,
+    'recovery': 6, 'interruptedmoves': 6.3, 'interruptedlive': 6.5,
     'interrupted': 6.7,
     'cluster': 7,
     'wiring': 8,
@@ -43,13 +43,16 @@ RANK = {
 NOVA = frozenset((
     'nova', 'nova.api.metadata', 'nova.api.metadata.base',
     'nova.block_device', 'nova.compute',
-    'nova.compute.power_state', 'nova.compute.task_states',
+    'nova.compute.power_state', 'nova.compute.rpcapi',
+    'nova.compute.task_states',
     'nova.compute.vm_states', 'nova.conf', 'nova.console',
     'nova.console.type', 'nova.exception', 'nova.i18n', 'nova.image',
     'nova.image.glance',
     'nova.network', 'nova.network.model', 'nova.network.neutron',
     'nova.objects', 'nova.objects.fields', 'nova.objects.migrate_data',
-    'nova.utils', 'nova.virt', 'nova.volume', 'nova.volume.cinder',
+    'nova.scheduler', 'nova.scheduler.client',
+    'nova.scheduler.client.report', 'nova.utils', 'nova.virt',
+    'nova.volume', 'nova.volume.cinder',
     'nova.virt.configdrive', 'nova.virt.driver', 'nova.virt.event',
     'nova.virt.hardware', 'nova.volume.cinder'))
 

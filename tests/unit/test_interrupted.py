@@ -20,7 +20,8 @@ class PlannedVmsTest(opscase.OpsTestCase):
 
     def process(self, *migrations):
         found = objects.MigrationList(objects=[
-            objects.Migration(instance_uuid=instance.uuid, dest_compute=host)
+            objects.Migration(instance_uuid=instance.uuid, dest_compute=host,
+                              source_compute='elsewhere')
             for instance, host in migrations])
         with mock.patch.object(objects.MigrationList, 'get_by_filters',
                                return_value=found):
@@ -59,5 +60,5 @@ class FailureTest(opscase.OpsTestCase):
                                 side_effect=KeyError('defect')),
               self.assertLogs('compute_hyperv.interrupted', 'WARNING') as log):
             self.ops.interrupted.process(None, 'HV1', [object()])
-        self.assertEqual(2, len(log.output))
+        self.assertEqual(3, len(log.output))
         self.assertIn('defect', log.output[0])
