@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pathlib
+import tempfile
 
 from cloud import backing
 from cloud import configs
@@ -103,8 +104,26 @@ class Schemas:
             'nova': [['nova-manage', *conf, 'api_db', 'sync'],
                      ['nova-manage', *conf, 'db', 'sync']],
         }
+        if service == 'neutron':
+            self._migrate_neutron(commands[service][0])
+            return
         for command in commands[service]:
             self._run(service, command)
+
+    def _migrate_neutron(self, command: list[str]) -> None:
+        """Run neutron-db-manage from a path without blanks.
+
+        It hands Alembic a list of folders, separated by blanks; with one in
+        the venv's path it would do nothing, and succeed.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            link = pathlib.Path(folder) / 'venv'
+            link.symlink_to(self._layout.venv_dir)
+            programs = link / 'bin'
+            processes.run(
+                self._layout,
+                [str(programs / 'python'), str(programs / command[0]),
+                 *command[1:]], 'neutron-manage', _TIMEOUT_S)
 
     def _make_cells(self) -> None:
         self._python('nova_manage.py', self._conf('nova'), 'cells',

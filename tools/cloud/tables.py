@@ -19,6 +19,10 @@ from typing import Any
 import pymysql
 
 
+#: Fewer tables than any service has: its migrations did not run.
+_FEWEST = 5
+
+
 def connect(port: int, password: str) -> Any:
     """A connection to the cloud's server."""
     return pymysql.connect(host='127.0.0.1', port=port, user='demo',
@@ -46,8 +50,12 @@ def save(cursor: Any, database: str, path: pathlib.Path) -> None:
             raise ValueError(f'{database} has {kind}')
     cursor.execute(f'USE `{database}`')
     cursor.execute("SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'")
+    tables = cursor.fetchall()
+    if len(tables) < _FEWEST:
+        raise ValueError(f'{database} has {len(tables)} tables after its '
+                         f'migrations')
     statements = []
-    for table, _kind in cursor.fetchall():
+    for table, _kind in tables:
         cursor.execute(f'SHOW CREATE TABLE `{table}`')
         statements.append(cursor.fetchone()[1])
         cursor.execute(f'SELECT * FROM `{table}`')
