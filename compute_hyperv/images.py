@@ -6,12 +6,9 @@ carries a name that only one call owns. The caller holds the lock of the
 image (``locks.image``).
 """
 
-from collections.abc import Callable
 from collections.abc import Collection
-from collections.abc import Iterator
 import contextlib
 import json
-import threading
 from typing import Any
 import uuid
 
@@ -135,7 +132,9 @@ class Images:
                   trusted_certs: Any, progress: operation.Progress) -> None:
         progress.step('download')
         try:
-            with self._reported(progress, part, image.get('size') or 0):
+            with progress.watching(
+                    lambda: self._paths.written_bytes(part),
+                    image.get('size') or 0):
                 nova_images.fetch(context, image['id'],
                                   self._paths.host_path(part),
                                   trusted_certs=trusted_certs)
@@ -168,7 +167,8 @@ class Images:
         target = self._partial(target_stem, 'vhdx', cleanup)
         self._win.vhd.create_dynamic_vhd(target, _whole_sectors(info))
         progress.step('conversion')
-        with self._reported(progress, target, info.virtual_size_bytes):
+        with progress.watching(lambda: self._paths.written_bytes(target),
+                               info.virtual_size_bytes):
             commands.run(
                 self._qemu_img, 'convert', '-n', '--target-is-zero',
                 '-f', info.fmt, '-O', 'vhdx',
@@ -215,36 +215,6 @@ class Images:
             raise _unacceptable(
                 image_id, f'qemu-img sees {size_bytes} bytes where its '
                 f'{info.fmt} structures say {info.virtual_size_bytes}')
-
-    @contextlib.contextmanager
-    def _reported(self, progress: operation.Progress, path: str,
-                  total_bytes: int) -> Iterator[None]:
-        """Log now and then how much of a file has been written."""
-        stopped = threading.Event()
-        thread = threading.Thread(
-            target=_report, name='image progress', daemon=True,
-            args=(stopped, progress, lambda: self._size_bytes(path),
-                  total_bytes))
-        thread.start()
-        try:
-            yield
-        finally:
-            stopped.set()
-            thread.join()
-
-    def _size_bytes(self, path: str) -> int:
-        return self._paths.size_bytes(path) if self._paths.exists(
-            path) else 0
-
-
-def _report(stopped: threading.Event, progress: operation.Progress,
-            done_bytes: Callable[[], int], total_bytes: int) -> None:
-    while not stopped.wait(_REPORT_S):
-        try:
-            progress.report(done_bytes(), total_bytes)
-        except OSError as exc:
-            # The writer may rename the file meanwhile; it has the say.
-            LOG.debug("No progress of a file: %s", exc)
 
 
 def _whole_sectors(info: inspect.ImageInfo) -> int:

@@ -2,6 +2,8 @@
 """How an operation undoes, waits, retries and reports; one idiom of each."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
 import functools
 import threading
 import time
@@ -185,3 +187,30 @@ class Progress:
             LOG.info("%s: %s, %d of %d %s (%d %%), %.0f s so far",
                      self._what, self._step, done, total, unit, share,
                      self.elapsed_s)
+
+    @contextlib.contextmanager
+    def watching(self, done_bytes: Callable[[], int],
+                 total_bytes: int) -> Iterator[None]:
+        """Report now and then, in a thread, what the block has written.
+
+        :param done_bytes: how much; asked every *interval_s* seconds.
+        """
+        stopped = threading.Event()
+        thread = threading.Thread(
+            target=self._watch, args=(stopped, done_bytes, total_bytes),
+            name=f'{self._what} progress', daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()
+
+    def _watch(self, stopped: threading.Event,
+               done_bytes: Callable[[], int], total_bytes: int) -> None:
+        while not stopped.wait(self._interval_s):
+            try:
+                self.report(done_bytes(), total_bytes)
+            except (OSError, errors.Aborted) as exc:
+                # The writer has the say; it may rename the file meanwhile.
+                LOG.debug("%s: no progress: %s", self._what, exc)

@@ -34,6 +34,7 @@ import time
 from typing import Any
 from typing import IO
 
+from nova import utils as nova_utils
 from oslo_log import log as logging
 
 from compute_hyperv import errors
@@ -262,6 +263,13 @@ class Paths:
         """Size of the file as it lies on disk."""
         return self._files.size_bytes(path)
 
+    def written_bytes(self, path: str) -> int:
+        """Size of a file that is being made; 0 if it is not there yet."""
+        try:
+            return self.size_bytes(path)
+        except OSError:         # not there yet, or just renamed
+            return 0
+
     def mtime(self, path: str) -> float:
         """Time of the last change, seconds since the epoch."""
         return self._files.mtime(path)
@@ -275,10 +283,18 @@ class Paths:
         return self._files.disk_usage(path)
 
     def copy(self, source: str, target: str) -> None:
-        """Copy a file; *target* appears only when it is complete."""
+        """Copy a file; *target* appears only when it is complete.
+
+        Tells the log how far it is, if it takes long.
+        """
         partial = f'{target}.part'
+        progress = operation.Progress(f'Copy of {source}')
+        progress.step('writing')
         try:
-            self._files.copy(source, partial)
+            with progress.watching(lambda: self.written_bytes(partial),
+                                   self.size_bytes(source)):
+                # With eventlet, in a thread of its own: it may take minutes.
+                nova_utils.tpool_wrap(self._files.copy)(source, partial)
             self.rename(partial, target)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -98,12 +98,13 @@ class SerialProxy:
         self._lock = self._threading.Lock()
         self._client: Any = None
         self._listener: Any = None
+        self._port = 0
         self._threads: list[Any] = []
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port to connect to."""
-        return self._pool.address, self._listener.getsockname()[1]
+        """Host and port to connect to; those it had, once it stopped."""
+        return self._pool.address, self._port
 
     def start(self) -> None:
         """Take a port and wait for clients.
@@ -111,6 +112,7 @@ class SerialProxy:
         :raises SocketPortRangeExhaustedException: there is no free port.
         """
         self._listener = self._pool.listen()
+        self._port = self._listener.getsockname()[1]
         self._listener.settimeout(_ACCEPT_POLL_S)
         self._run(self._accept, 'accept')
 
@@ -126,7 +128,7 @@ class SerialProxy:
     def _run(self, target: Any, what: str, *args: Any) -> None:
         thread = self._threading.Thread(
             target=target, args=args, daemon=True,
-            name=f'serial-{what}-{self._listener.getsockname()[1]}')
+            name=f'serial-{what}-{self._port}')
         self._threads.append(thread)
         thread.start()
 

@@ -174,6 +174,24 @@ class ProgressTest(unittest.TestCase):
         with self.assertRaises(errors.Aborted):
             self.progress.report(1, 2)
 
+    def test_it_watches_a_file_that_grows(self):
+        progress = operation.Progress('Copy', interval_s=0.01)
+        progress.step('writing')
+        sizes = iter([FileNotFoundError('renamed'), 7])
+        asked = threading.Event()
+
+        def done_bytes():
+            size = next(sizes, None)
+            if isinstance(size, OSError):
+                raise size
+            if size is None:
+                asked.set()
+            return size or 9
+        with (self.assertLogs('compute_hyperv.operation', 'INFO') as logs,
+              progress.watching(done_bytes, 9)):
+            self.assertTrue(asked.wait(10))
+        self.assertIn('Copy: writing, 7 of 9 bytes', logs.output[0])
+
     def test_an_empty_part_is_complete(self):
         self.clock.sleep(60)
         with self.assertLogs('compute_hyperv.operation', 'INFO') as logs:
