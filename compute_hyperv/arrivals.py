@@ -25,6 +25,9 @@ from compute_hyperv import vmops
 
 LOG = logging.getLogger(__name__)
 
+#: In the instance's system metadata: where its files are, if those of the
+#: source have stayed in its directory.
+HOME_KEY = 'hyperv_home'
 #: Where the VM is imported from, below the instance's directory. Not longer
 #: than '_revert': the length of instances_path is checked for that.
 _IMPORT = 'import'
@@ -57,23 +60,26 @@ class Arrivals:
         progress = operation.Progress(f'Arrival of {instance.name}')
         record = model.MoveRecord.from_json(disk_info)
         old_flavor = instance.old_flavor or instance.flavor
-        self._vms.refuse_existing(instance)
+        home = self._paths.instance_dir(instance.name)
+        stays = record.home is not None and paths.same(record.home, home)
+        self._vms.refuse_existing(
+            instance, self._paths.find_root(instance.name) if stays else None)
         definition = record.definition
         if definition and not self._definitions.is_welcome(instance.name,
                                                            definition):
             definition = None
         move = self.plan(instance, image_meta, record, old_flavor,
                          network_info, block_device_info)
-        home = self._paths.instance_dir(instance.name)
         with (self._locks.held(locks.instance(instance.uuid)),
               operation.Rollback(f'arrival of {instance.name}') as undo):
             if self._paths.make_dir(home):
                 undo.on_failure(self._paths.delete_tree, home)
             progress.step('files')
             source = self._source_dir(record)
-            self._copy(source, home, record, move, undo)
+            if not stays:
+                self._copy(record.home or source, home, record, move, undo)
             brought = definition and self._copy_definition(
-                source, home, definition)
+                source, home, definition, undo)
             progress.step('disks')
             self._settle(context, instance, image_meta, old_flavor, record,
                          move)
@@ -81,6 +87,8 @@ class Arrivals:
             self._vms.build(context, instance, move.plan, network_info,
                             block_device_info, power_on, progress, undo,
                             brought)
+        if record.home is not None:
+            instance.system_metadata[HOME_KEY] = home
         LOG.info("Arrived from %s in %.1f seconds.", record.host,
                  progress.elapsed_s, instance=instance)
 
@@ -119,13 +127,15 @@ class Arrivals:
                 self._paths.copy(ntpath.join(source, name), target)
 
     def _copy_definition(self, source: str, home: str,
-                         definition: model.MovedDefinition) -> vmops.Brought:
+                         definition: model.MovedDefinition,
+                         undo: operation.Rollback) -> vmops.Brought:
         """Bring the definition here: Hyper-V reads no other host's files.
 
         The directory that holds it goes with the instance's, if it stays.
         """
         directory = ntpath.join(home, _IMPORT)
         target = ntpath.join(directory, vmdefinition.FOLDER)
+        undo.on_failure(self._paths.delete_tree, directory)
         self._paths.make_dir(target)
         for name in definition.file_names:
             self._paths.copy(

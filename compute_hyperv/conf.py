@@ -86,9 +86,13 @@ _file_opts = [
              "stays readable there for every user of the guest."),
     cfg.BoolOpt(
         'move_disks_on_cold_migration', default=True,
-        help="Has no effect in this release: the files of an instance that "
-             "migrates cold always go to the target's instances_path. It is "
-             "kept so that configuration files of earlier drivers load."),
+        help="Copies the files of an instance that migrates cold to the "
+             "target's instances_path even where both hosts see them by one "
+             "path (an SMB share or a cluster shared volume). If it is off "
+             "there, the target uses them where they are: that takes no time "
+             "and no space, but a revert does not bring back what the guest "
+             "has changed meanwhile. Files on a drive of the host are copied "
+             "anyway, and so are all of them when a resize changes disks."),
     cfg.IntOpt(
         'lock_timeout', default=3600, min=1,
         help="How many seconds an operation waits for a lock that another "

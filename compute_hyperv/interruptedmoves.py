@@ -19,7 +19,9 @@ from oslo_utils import timeutils
 
 from compute_hyperv import errors
 from compute_hyperv import locks
+from compute_hyperv import model
 from compute_hyperv import oswin
+from compute_hyperv import paths
 
 LOG = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class InterruptedArrivals:
         if not self._runs(instance):
             record = self._moves.record_at(instance, migration.source_node)
             info = devices(context, instance)
-            self._clear(instance, info)
+            self._clear(instance, info, record)
             with instance.mutated_migration_context():
                 self._arrivals.receive(
                     context, instance, record, instance.get_network_info(),
@@ -95,13 +97,16 @@ class InterruptedArrivals:
         except exception.InstanceNotFound:
             return False
 
-    def _clear(self, instance: Any, block_device_info: Any) -> None:
-        """Remove what came; what the source keeps is somewhere else."""
+    def _clear(self, instance: Any, block_device_info: Any,
+               record: str) -> None:
+        """Remove what came, not what the source keeps, where it stays."""
+        kept = model.MoveRecord.from_json(record).home
         with self._locks.held(locks.instance(instance.uuid)):
             if self._vms.remove_vm(instance.name, instance.uuid):
                 self._volumes.disconnect_all(block_device_info, force=True)
-                self._paths.delete_tree(
-                    self._paths.instance_dir(instance.name))
+                home = self._paths.instance_dir(instance.name)
+                if kept is None or not paths.same(kept, home):
+                    self._paths.delete_tree(home)
 
     def _connections(self, context: Any, instance: Any) -> list[Any]:
         """Have Cinder let this host in; the volumes' mappings."""

@@ -16,6 +16,10 @@ some in ``_revert``    there                  a crash in give_away
 all in ``_revert``     removed                give_away
 some in ``_revert``    removed                a crash in put_back
 =====================  =====================  ==========================
+
+With ``[hyperv] move_disks_on_cold_migration`` off, files on storage that the
+hosts share stay in their place and the target uses them there. A return finds
+them as the guest has left them.
 """
 
 import dataclasses
@@ -41,6 +45,8 @@ LOG = logging.getLogger(__name__)
 
 #: In the instance's system metadata: where its source keeps it.
 BACKUP_KEY = 'hyperv_revert_dir'
+#: There, too: where the target keeps it, if its files could have stayed.
+HOME_KEY = arrivals.HOME_KEY
 #: In that directory: the record of what was where.
 _RECORD = 'move.json'
 _DISK_EXTENSIONS = ('.vhd', '.vhdx')
@@ -50,12 +56,13 @@ class MigrationOps:
     """Gives instances away, takes them back; ``Arrivals`` receives them.
 
     :param share: ``[hyperv] instances_path_share``.
+    :param move_disks: ``[hyperv] move_disks_on_cold_migration``.
     """
 
     def __init__(self, *, win: oswin.Win, paths: paths.Paths, disks: Any,
                  vms: Any, volumes: Any, vifs: Any, power: Any,
                  arrivals: arrivals.Arrivals, locks: locks.Locks,
-                 share: str) -> None:
+                 share: str, move_disks: bool) -> None:
         self._win = win
         self._paths = paths
         self._disks = disks
@@ -66,6 +73,7 @@ class MigrationOps:
         self._power = power
         self._locks = locks
         self._share = share
+        self._move_disks = move_disks
         self._drives = vmdrives.VmDrives(win)
         self._definitions = vmdefinition.VmDefinitions(win, paths)
 
@@ -82,7 +90,7 @@ class MigrationOps:
         """
         with self._locks.held(locks.instance(instance.uuid)):
             try:
-                record = self._describe(instance, block_device_info)
+                record = self._describe(instance, flavor)
                 moves.refuse_shrinking(record.disks, instance.flavor, flavor)
                 ran = self._win.state(instance.name) is not oswin.VMState.OFF
                 # Left by a confirmation that failed: all disks are here.
@@ -109,8 +117,22 @@ class MigrationOps:
         """Delete what the source kept of an instance that is elsewhere."""
         directory = self._backup_dir(instance)
         with self._locks.held(locks.instance(instance.uuid)):
+            self._delete_left_home(instance, directory)
             self._paths.delete_tree(directory)
-        instance.system_metadata.pop(BACKUP_KEY, None)
+        self._forget(instance)
+
+    def _delete_left_home(self, instance: Any, directory: str) -> None:
+        """Delete the files that stayed, if the target has its own now."""
+        used = instance.system_metadata.get(HOME_KEY)
+        text = self._paths.read_bytes(ntpath.join(directory, _RECORD))
+        if used and text:
+            home = model.MoveRecord.from_json(text.decode()).home
+            if home and not paths.same(home, used):
+                self._paths.delete_tree(home)
+
+    def _forget(self, instance: Any) -> None:
+        for key in (BACKUP_KEY, HOME_KEY):
+            instance.system_metadata.pop(key, None)
 
     def take_back(self, context: Any, instance: Any, network_info: Any,
                   block_device_info: Any, power_on: bool) -> None:
@@ -134,7 +156,7 @@ class MigrationOps:
                                          block_device_info)
                 # Without the record nothing of value is in there.
                 self._paths.delete_tree(directory)
-        instance.system_metadata.pop(BACKUP_KEY, None)
+        self._forget(instance)
 
     def record_at(self, instance: Any, host: str) -> str:
         """What :meth:`give_away` returned, as its host has it on disk.
@@ -160,8 +182,7 @@ class MigrationOps:
                 reason=f'{recorded} is not where {instance.name} is kept')
         return str(recorded)
 
-    def _describe(self, instance: Any,
-                  block_device_info: Any) -> model.MoveRecord:
+    def _describe(self, instance: Any, flavor: Any) -> model.MoveRecord:
         home = self._paths.instance_dir(instance.name)
         disks, volumes = [], {}
         for drive in self._drives.all_of(instance.name):
@@ -175,7 +196,22 @@ class MigrationOps:
         return model.MoveRecord(
             host=self._win.name, directory=directory,
             unc=self._unc(directory), disks=tuple(disks),
-            volumes=volumes)
+            volumes=volumes, home=self._staying(instance, flavor, home))
+
+    def _staying(self, instance: Any, flavor: Any, home: str) -> str | None:
+        """The directory of the files if they can stay there."""
+        if self._move_disks:
+            return None
+        if not paths.is_shared(home):
+            LOG.warning("The files are copied although [hyperv] move_disks_on"
+                        "_cold_migration is off: other hosts do not see %s "
+                        "by that path.", home, instance=instance)
+            return None
+        if not moves.keeps_disks(instance.flavor, flavor):
+            LOG.info("The files are copied: the flavor changes disks.",
+                     instance=instance)
+            return None
+        return home
 
     def _with_files(self, instance: Any,
                     record: model.MoveRecord) -> model.MoveRecord:
@@ -222,11 +258,13 @@ class MigrationOps:
         with self._paths.open(f'{record_path}.part', 'wb') as stream:
             stream.write(record.to_json().encode())
         self._paths.rename(f'{record_path}.part', record_path)
-        for name in record.file_names:
-            self._paths.rename(ntpath.join(home, name),
-                               ntpath.join(record.directory, name))
+        if record.home is None:
+            for name in record.file_names:
+                self._paths.rename(ntpath.join(home, name),
+                                   ntpath.join(record.directory, name))
         self._vms.remove_vm(instance.name, instance.uuid)
-        self._paths.delete_tree(home)
+        if record.home is None:
+            self._paths.delete_tree(home)
 
     def _put_back(self, context: Any, instance: Any,
                   record: model.MoveRecord, network_info: Any,

@@ -290,7 +290,7 @@ def _migration(vms: vmops.VMOps, incoming: arrivals.Arrivals,
         'win', 'paths', 'disks', 'volumes', 'vifs', 'power', 'locks')}
     return migrationops.MigrationOps(
         vms=vms, arrivals=incoming, share=CONF.hyperv.instances_path_share,
-        **parts)
+        move_disks=CONF.hyperv.move_disks_on_cold_migration, **parts)
 
 
 def _live(common: dict[str, Any], **parts: Any

@@ -74,6 +74,9 @@ class MoveRecord:
     file_names: tuple[str, ...] = ()
     #: None: the host's release exports none, the VM is made anew.
     definition: MovedDefinition | None = None
+    #: Where the files have stayed, on storage that hosts share; None: they
+    #: are in *directory*.
+    home: str | None = None
 
     def to_json(self) -> str:
         """Text that :meth:`from_json` of this and later releases reads."""
@@ -87,6 +90,8 @@ class MoveRecord:
                       for disk in self.disks],
             'volumes': {volume_id: _slot_to_list(slot)
                         for volume_id, slot in self.volumes.items()}}
+        if self.home is not None:
+            content['home'] = self.home
         if self.definition is not None:
             content['definition'] = dataclasses.asdict(self.definition)
         return json.dumps(content)
@@ -113,7 +118,8 @@ class MoveRecord:
                 for disk in content['disks']),
             volumes={volume_id: _slot_of_list(slot) for volume_id, slot
                      in content['volumes'].items()},
-            definition=_definition_of(content.get('definition')))
+            definition=_definition_of(content.get('definition')),
+            home=content.get('home'))
 
 
 def _definition_of(content: Any) -> MovedDefinition | None:

@@ -65,6 +65,12 @@ def refuse_shrinking(disks: tuple[model.MovedDisk, ...],
                    f'{old.ephemeral_gb} to {new.ephemeral_gb} GiB')
 
 
+def keeps_disks(old: objects.Flavor, new: objects.Flavor) -> bool:
+    """Whether no disk is to be changed between two flavors."""
+    return bool((old.root_gb, old.ephemeral_gb, old.swap) ==
+                (new.root_gb, new.ephemeral_gb, new.swap))
+
+
 class MovePlanner:
     """Fits the plan of an instance to the disks that it has."""
 
