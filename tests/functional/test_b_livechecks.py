@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """B11, L073, L080: live migrations that are refused before they begin."""
 
+import contextlib
+
 from nova.tests.functional.api import client
 
 from compute_hyperv.sim import install
+from compute_hyperv.sim.wmi import virtualization_movable as movable
 from tests.functional import base
 from tests.functional import exports
 from tests.functional import livecase
 from tests.functional import volumecase
-
-GIB = 1 << 30
 
 
 def host(name, **extra):
@@ -28,11 +29,9 @@ class RefusalTest(livecase.LiveTest):
             log = self.refused(server, **body)
         for word in words:
             self.assertIn(word, log)
-        self.assertEqual([], [call.label for call in calls if self.changes(
-            call)])
+        self.assertEqual([], [call.label for call in calls
+                              if self.changes(call)])
         self.assertEqual(boot, self.vm(server).boot)
-        self._delete_server(server)
-        self.fabric.assert_clean()
 
     @staticmethod
     def changes(call):
@@ -41,44 +40,94 @@ class RefusalTest(livecase.LiveTest):
             word in call.label for word in ('.Get', '.Check'))
             or call.kind == 'dll' and 'Create' in call.label)
 
-
-class NotEnabledTest(RefusalTest):
-
-    HOSTS = (host('HV1'), 'HV2')
-
-    def test_target_without_live_migration(self):
-        self.assert_refused(
-            self.boot_and_write(),
-            'HV2: Live migration is not enabled on this host')
+    def forget(self, server):
+        self._delete_server(server)
+        self.fabric.assert_clean()
 
 
-class SourceNotEnabledTest(RefusalTest):
+class HostsTest(RefusalTest):
+    """What is wrong with the hosts, one after the other."""
 
-    HOSTS = ('HV1', host('HV2'))
+    HOSTS = (host('HV1'),
+             host('HV2', volumes={'C': 3}, memory_mib=8192))
 
-    def test_source_without_live_migration(self):
-        self.assert_refused(
-            self.boot_and_write(),
-            'HV1: Live migration is not enabled on this host')
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(initial_ram_allocation_ratio=16.0)
 
+    def enable(self, name, enabled=True):
+        """Switch live migration on or off."""
+        machine = self.fabric.host(name)
+        machine.v2.update(movable.settings_of(machine),
+                          EnableVirtualSystemMigration=enabled)
 
-class NoNetworkTest(RefusalTest):
+    @contextlib.contextmanager
+    def fact(self, **facts):
+        """Another fact about HV2."""
+        extra = self.fabric.host('HV2').spec.extra
+        before = dict(extra)
+        extra.update(facts)
+        try:
+            yield
+        finally:
+            extra.clear()
+            extra.update(before)
 
-    HOSTS = (host('HV1'), host('HV2', migration_addresses=[]))
-
-    def test_target_without_a_migration_network(self):
-        self.assert_refused(
-            self.boot_and_write(),
-            'HV2: Live migration networks are not configured')
-
-
-class UnreachableTest(RefusalTest):
-
-    def test_target_out_of_reach_of_the_source(self):
+    def test_hosts_that_are_not_set_up(self):
+        """L073: live migration, its network, the way between them."""
         server = self.boot_and_write()
+        for name in ('HV1', 'HV2'):
+            self.enable(name, False)
+            self.assert_refused(server, f'{name}: Live migration is not '
+                                'enabled on this host')
+            self.enable(name)
+        with self.fact(migration_addresses=[]):
+            self.assert_refused(
+                server, 'HV2: Live migration networks are not configured')
         self.fabric.cut('HV1', 'HV2')
-        self.addCleanup(self.fabric.mend, 'HV1', 'HV2')
         self.assert_refused(server, 'HV1: ', 'HV2')
+        self.fabric.mend('HV1', 'HV2')
+        self.live_migrate(server)
+        self.assert_written(server)
+
+    def test_processors_that_differ(self):
+        """L053: what the VM has decides, not the option of the host."""
+        server = self.boot_and_write()
+        self.flags(limit_cpu_features=True, group='hyperv')
+        with self.fact(processor_features=[6, 10]):
+            self.assert_refused(server, 'The virtual machine is using '
+                                'processor-specific features')
+        with self.fact(cpu_vendor='AuthenticAMD'):
+            self.assert_refused(server, 'The processors are of another '
+                                'vendor')
+        self.forget(server)
+
+    def fill(self, mib):
+        """Leave less space on the target than Placement knows of."""
+        storage = self.fabric.host('HV2').storage
+        with open(storage.local('C:\\') + '/much', 'wb') as stream:
+            stream.truncate(mib << 20)
+        self.fabric.mark()
+
+    def test_disks_have_to_fit(self):
+        """With disk_over_commit: False, of the API before 2.25, in full."""
+        server = self.boot_and_write(flavor_id=self.flavor(disk_gib=2))
+        self.fill(2000)
+        self.api.microversion = '2.1'
+        exc = self.assertRaises(
+            client.OpenStackApiException, self.begin, server,
+            block_migration=True, disk_over_commit=False)
+        self.api.microversion = 'latest'
+        self.assertIn('MiB free, the disks take 2048', str(exc))
+        self.fill(3071)
+        self.assert_refused(server, 'MiB free, the disks take')
+
+    def test_memory_has_to_be_free(self):
+        flavor_id = self.flavor(memory_mib=5000)
+        self.boot(host='HV2', flavor_id=flavor_id)
+        server = self.boot_and_write(flavor_id=flavor_id)
+        self.assert_refused(
+            server, 'MiB of memory are free, the VM has 5000')
 
 
 class SwitchTest(RefusalTest):
@@ -134,23 +183,9 @@ class VendorTest(RefusalTest):
                             'GenuineIntel', 'AuthenticAMD')
 
 
-class ProcessorTest(RefusalTest):
-
-    HOSTS = (host('HV1'), host('HV2', processor_features=[6, 10]))
-
-    def test_processor_that_lacks_features(self):
-        """L053: what the VM has decides, not the option."""
-        server = self.boot_and_write()
-        self.flags(limit_cpu_features=True, group='hyperv')
-        self.restart_compute('HV1')
-        self.restart_compute('HV2')
-        self.assert_refused(server, 'The virtual machine is using '
-                            'processor-specific features')
-
-
 class LimitedProcessorTest(livecase.LiveTest):
 
-    HOSTS = ProcessorTest.HOSTS
+    HOSTS = (host('HV1'), host('HV2', processor_features=[6, 10]))
 
     def _set_flags(self):
         super()._set_flags()
@@ -162,93 +197,45 @@ class LimitedProcessorTest(livecase.LiveTest):
         self.assertEqual('HV2', self.host_of(server))
 
 
-class SpaceTest(RefusalTest):
-
-    HOSTS = (host('HV1'), host('HV2', volumes={'C': 3}))
-
-    def fill(self, mib):
-        """Leave less space on the target than Placement knows of."""
-        storage = self.fabric.host('HV2').storage
-        with open(storage.local('C:\\') + '/much', 'wb') as stream:
-            stream.truncate(mib << 20)
-        storage.ignored.append('much')
-        self.fabric.mark()
-
-    def test_full_size_of_the_disks_has_to_fit(self):
-        """disk_over_commit: False of the API before 2.25."""
-        server = self.boot_and_write(flavor_id=self.flavor(disk_gib=2))
-        self.fill(2000)
-        self.api.microversion = '2.1'
-        self.addCleanup(setattr, self.api, 'microversion', 'latest')
-        exc = self.assertRaises(
-            client.OpenStackApiException, self.begin, server,
-            block_migration=True, disk_over_commit=False)
-        self.assertIn('MiB free, the disks take 2048', str(exc))
-
-    def test_files_have_to_fit(self):
-        server = self.boot_and_write()
-        self.fill(3068)
-        self.assert_refused(server, 'MiB free, the disks take')
-
-
-class MemoryTest(RefusalTest):
-
-    HOSTS = (host('HV1'), host('HV2', memory_mib=8192))
-
-    def _set_flags(self):
-        super()._set_flags()
-        self.flags(initial_ram_allocation_ratio=16.0)
-
-    def test_memory_has_to_be_free(self):
-        flavor_id = self.flavor(memory_mib=5000)
-        self.boot(host='HV2', flavor_id=flavor_id)
-        server = self.boot_and_write(flavor_id=flavor_id)
-        log = self.refused(server)
-        self.assertIn('MiB of memory are free, the VM has 5000', log)
-
-
-class StateTest(RefusalTest):
+class ServerTest(RefusalTest):
+    """What is wrong with the server."""
 
     PCI = {'vendor_id': '10de', 'product_id': '1eb8',
            'address': '0000:04:00.0'}
 
     HOSTS = (host('HV1', pci=[PCI]), host('HV2'))
 
-    def utils(self):
-        """What an administrator has."""
-        return install.bound(self.host).utilsfactory.get_vmutils()
-
-    def test_paused_server(self):
-        server = self.boot_and_write()
+    def test_server_that_cannot_move(self):
+        """Local disks, paused, a PCI device, an ISO image of the host."""
+        server = self.boot_and_write(
+            self.glance.add_disk(hw_machine_type='hyperv-gen2'))
+        self.assert_refused(server, 'is not on shared storage',
+                            block_migration=False)
         self.api.post_server_action(server['id'], {'pause': {}})
         server = self._wait_for_state_change(server, 'PAUSED')
         self.assert_refused(server, 'does not move a VM that is PAUSED')
 
-    def test_pci_device_that_is_assigned(self):
-        server = self.boot_and_write(
-            self.glance.add_disk(hw_machine_type='hyperv-gen2'))
-        self._stop_server(server)
+        # What an administrator does.
+        self.api.post_server_action(server['id'], {'unpause': {}})
+        self.settle(server)
+        server = self._stop_server(server)
+        utils = install.bound(self.host).utilsfactory.get_vmutils()
         vm = self.vm(server).vm
         vm.host.v2.update(vm.settings, AutomaticShutdownAction=2)
-        self.utils().add_pci_device(vm.name, '10DE', '1EB8')
+        utils.add_pci_device(vm.name, '10DE', '1EB8')
         server = self._start_server(server)
         self.assert_refused(server, 'a PCI device of this host is assigned')
 
-    def test_disk_of_the_host_that_is_no_volume(self):
-        server = self.boot_and_write(
-            self.glance.add_disk(hw_machine_type='hyperv-gen2'))
+        server = self._stop_server(server)
+        utils.remove_all_pci_devices(vm.name)
         iso = r'C:\drivers.iso'
         with self.driver()._win.files.open(iso, 'wb') as stream:
             stream.write(bytes(2048))
         self.fabric.mark()
-        self.utils().attach_scsi_drive(self.vm(server).vm.name, iso, 'DVD')
+        utils.attach_scsi_drive(vm.name, iso, 'DVD')
+        server = self._start_server(server)
         self.assert_refused(server, iso + ' is on this host only')
-
-    def test_block_migration_is_what_it_takes(self):
-        """With local disks; also where the API says that it is not."""
-        server = self.boot_and_write()
-        self.assert_refused(server, 'is not on shared storage',
-                            block_migration=False)
+        self.forget(server)
 
 
 class ImageTest(RefusalTest):

@@ -99,10 +99,15 @@ class AbortTest(UnderWayTest):
         self.settle(first)
         self.assert_at_home(second, boot)
 
+
+class TimeLimitTest(UnderWayTest):
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(live_migration_timeout=1, group='hyperv')
+
     def test_migration_that_takes_too_long_is_cancelled(self):
         """[hyperv] live_migration_timeout."""
-        self.flags(live_migration_timeout=1, group='hyperv')
-        self.restart_compute('HV1')
         server = self.boot_and_write()
         boot = self.vm(server).boot
         with self.held():
