@@ -211,6 +211,6 @@ class Progress:
         while not stopped.wait(self._interval_s):
             try:
                 self.report(done_bytes(), total_bytes)
-            except (OSError, errors.Aborted) as exc:
-                # The writer has the say; it may rename the file meanwhile.
+            except (OSError, ValueError, errors.Aborted) as exc:
+                # The writer has the say; it may rename or close the file.
                 LOG.debug("%s: no progress: %s", self._what, exc)

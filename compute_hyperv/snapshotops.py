@@ -74,7 +74,8 @@ class SnapshotOps:
             update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
             with self._export_dir(instance) as directory:
                 progress.step('copy')
-                path = self._copy_root(instance, image_id, directory)
+                path = self._copy_root(instance, image_id, directory,
+                                       progress)
                 LOG.info("Snapshot: the disk is copied after %.1f seconds, "
                          "%d bytes go to image %s.", progress.elapsed_s,
                          self._paths.size_bytes(path), image_id,
@@ -83,7 +84,7 @@ class SnapshotOps:
                     task_state=task_states.IMAGE_UPLOADING,
                     expected_state=task_states.IMAGE_PENDING_UPLOAD)
                 progress.step('upload')
-                self._upload(context, image_id, path)
+                self._upload(context, image_id, path, progress)
         LOG.info("Snapshot uploaded in %.1f seconds.", progress.elapsed_s,
                  instance=instance)
 
@@ -105,8 +106,8 @@ class SnapshotOps:
                             "the deletion of the instance tries again: %s",
                             directory, exc, instance=instance)
 
-    def _copy_root(self, instance: Any, image_id: str,
-                   directory: str) -> str:
+    def _copy_root(self, instance: Any, image_id: str, directory: str,
+                   progress: operation.Progress) -> str:
         """Make one disk of the root disk and its parents; its path."""
         # Before the checkpoint: after it this is the file that stays still.
         root = self._root_of(instance.name)
@@ -114,7 +115,9 @@ class SnapshotOps:
         fmt = ('vhdx' if ntpath.splitext(root)[1].lower().endswith('x')
                else 'vhd')
         target = ntpath.join(directory, f'root.{fmt}')
-        with self._still(instance, image_id):
+        size_bytes = self._disks.info(root).virtual_size_bytes
+        with (self._still(instance, image_id), progress.watching(
+                lambda: self._paths.written_bytes(target), size_bytes)):
             operation.bounded(
                 self._win.vhd.convert_vhd, root, target,
                 what=f'copy of {root}', timeout_s=self._copy_timeout_s)
@@ -157,9 +160,11 @@ class SnapshotOps:
         raise errors.HyperVError(
             reason=f'{vm_name} has no root disk of its own')
 
-    def _upload(self, context: Any, image_id: str, path: str) -> None:
+    def _upload(self, context: Any, image_id: str, path: str,
+                progress: operation.Progress) -> None:
         metadata = {'disk_format': ntpath.splitext(path)[1][1:],
                     'container_format': 'bare'}
-        with self._paths.open(path, 'rb') as stream:
+        with (self._paths.open(path, 'rb') as stream, progress.watching(
+                stream.tell, self._paths.size_bytes(path))):
             self._glance.update(context, image_id, metadata, stream,
                                 purge_props=False)
