@@ -21,6 +21,9 @@ from cloud import status
 from cloud import tour as tours
 
 _FIRST_SERVER = 'demo1'
+#: states that a server does not leave by itself, besides SHUTOFF
+_AT_REST = ('ERROR', 'PAUSED', 'SUSPENDED', 'RESCUE', 'VERIFY_RESIZE',
+            'SHELVED', 'SHELVED_OFFLOADED')
 
 _DESCRIPTION = '''
 OpenStack with two simulated Hyper-V nodes, on this machine only.
@@ -128,8 +131,10 @@ def _migrate(args: argparse.Namespace, show: progress.Progress) -> int:
     server = client.server(name)
     if server is None:
         raise errors.DemoError(f'There is no server {name}.')
-    if server['status'] != 'ACTIVE':
+    if server['status'] in ('SHUTOFF', *_AT_REST):
         raise errors.DemoError(f'{name} is {server["status"]}, not ACTIVE.')
+    client.wait_for(name, 'ACTIVE')
+    server = client.server(name) or server
     if args.host == server[clients.HOST_KEY]:
         raise errors.DemoError(f'{name} is on {args.host} already.')
     tours.Tour(cloud, client, show, name).migrate(args.host)
@@ -158,7 +163,7 @@ def _boot(cloud: clouds.Cloud, client: clients.Client,
     elif known['status'] == 'SHUTOFF':
         with show.step(f'openstack server start {name}'):
             client.run('server', 'start', name)
-    elif known['status'] != 'ACTIVE':
+    elif known['status'] in _AT_REST:
         raise errors.DemoError(
             f'{name} is {known["status"]}: bring it back, or delete it '
             f'("openstack server delete {name}").')
