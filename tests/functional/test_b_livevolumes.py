@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """B11, D2: live migration of servers with volumes."""
 
+import os
+
+import fixtures
 from nova import context as nova_context
 from nova import objects
+
+from compute_hyperv.sim import programs
+from compute_hyperv.sim import server as sim_server
 from tests.functional import exports
 from tests.functional import livecase
 from tests.functional import volumecase
@@ -193,3 +199,36 @@ class FibreChannelTest(ProtocolMixin, volumecase.VolumeTestCase):
         return self.cinder.add_volume(
             kind=exports.FibreChannel, number=1 + len(self.cinder.made),
             ports=exports.FibreChannel.PORTS[:1], **kwargs)
+
+
+class RBDTest(VolumesMixin, volumecase.VolumeTestCase):
+    """Images that are mapped on both hosts for a moment."""
+
+    def _new_fabric(self, hosts):
+        fabric = super()._new_fabric(hosts)
+        self.folder = self.useFixture(fixtures.TempDir()).path
+        self.socket_path = os.path.join(self.folder, 's')
+        served = sim_server.Server(fabric, self.socket_path)
+        served.start()
+        self.addCleanup(served.stop)
+        return fabric
+
+    def start_compute(self, host):
+        """Each host has programs of its own."""
+        folder = os.path.join(self.folder, host)
+        programs.write(folder, self.socket_path, host)
+        self.flags(rbd_cmd=os.path.join(folder, 'rbd'),
+                   rbd_wnbd_cmd=os.path.join(folder, 'rbd-wnbd'),
+                   group='hyperv')
+        return super().start_compute(host)
+
+    def test_server_with_a_volume_moves(self):
+        self.occupy()
+        volume = self.cinder.add_volume(kind=exports.RBD)
+        server = self.boot_with(volume)
+        server = self.live_migrate(server)
+        self.assertEqual('HV2', self.host_of(server))
+        self.assert_same(server, volume)
+        self.write(server, volume, AFTER)
+        self.assert_same(server, volume, AFTER)
+        self.assert_gone('HV1', server)
