@@ -285,7 +285,7 @@ class ImageCache(nova_imagecache.ImageCacheManager):
                 self._mark_used(path)
         if not self.remove_unused_base_images:
             return
-        self._drop_old_partials(base_dir)
+        self.drop_partials()
         old = {image_id: expired for image_id, files in cached.items()
                if image_id not in used and (expired := self._old(files))}
         if not old:
@@ -370,8 +370,10 @@ class ImageCache(nova_imagecache.ImageCacheManager):
             if match and match['image_id'].lower() == image_id.lower():
                 self._paths.remove(ntpath.join(self._paths.base_dir, name))
 
-    def _drop_old_partials(self, base_dir: str) -> None:
-        found = {match['image_id'] for name in self._paths.list_dir(base_dir)
+    def drop_partials(self) -> None:
+        """Remove unfinished files that nobody works on."""
+        names = self._paths.list_dir(self._paths.base_dir)
+        found = {match['image_id'] for name in names
                  if (match := _PARTIAL.fullmatch(name))}
         for image_id in found:
             try:

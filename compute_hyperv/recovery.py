@@ -10,7 +10,8 @@ Here is what can be told from the host alone; ``interrupted`` asks Nova.
   start puts their instances in ERROR; they are removed so that deleting or
   building again works.
 * Partial files (``*.part``) of interrupted copies of an instance's disks are
-  deleted; other files of that ending are somebody else's.
+  deleted, and those of images that nobody fetches; other files of that ending
+  are somebody else's.
 * Consoles of running VMs are served again.
 * VMs that an option cannot reach any more are named.
 """
@@ -46,12 +47,14 @@ class Recovery:
     """
 
     def __init__(self, *, win: oswin.Win, paths: Any, console: Any,
-                 locks: locks.Locks, checkpoints: checkpoints.Checkpoints,
+                 image_cache: Any, locks: locks.Locks,
+                 checkpoints: checkpoints.Checkpoints,
                  limit_cpu_features: bool = False) -> None:
         self._win = win
         self._limit_cpu_features = limit_cpu_features
         self._paths = paths
         self._console = console
+        self._image_cache = image_cache
         self._locks = locks
         self._checkpoints = checkpoints
         self._stopping = threading.Event()
@@ -67,6 +70,7 @@ class Recovery:
         self._paths.make_dir(self._paths.instances_dir)
         uuids, states = self._win.uuids(), self._win.states()
         self._try(self._remove_partial_files, 'Partial files')
+        self._try(self._image_cache.drop_partials, 'Partial images')
         self._try(self._end_snapshots, 'Checkpoints', uuids)
         for vm_name, uuid in sorted(uuids.items()):
             if states.get(vm_name) is oswin.VMState.OFF:
@@ -149,7 +153,7 @@ class Recovery:
                     args=(vm_name, uuid, left.get(vm_name, set()), note,
                           locked)).start()
                 locked.wait(_JOIN_S)
-            elif self._paths.exists(directory):
+            else:
                 self._try(self._paths.delete_tree, directory, directory)
 
     def _merge(self, vm_name: str, uuid: str, names: set[str], note: str,

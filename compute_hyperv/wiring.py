@@ -310,7 +310,8 @@ def _recovery(console: serialconsoleops.SerialConsoleOps,
               common: dict[str, Any]) -> recovery.Recovery:
     return recovery.Recovery(
         win=common['win'], paths=common['paths'], locks=common['locks'],
-        console=console, checkpoints=_checkpoints(common['win']),
+        console=console, image_cache=common['image_cache'],
+        checkpoints=_checkpoints(common['win']),
         limit_cpu_features=CONF.hyperv.limit_cpu_features)
 
 

@@ -170,6 +170,14 @@ class Cinder(nova_fixtures.CinderFixture):
         return super().fake_attachment_create(
             context, volume_id, instance_uuid, connector, mountpoint)
 
+    def fake_attachment_get(self, context, attachment_id):
+        """As Cinder has it: no connection before a host is known."""
+        found = super().fake_attachment_get(context, attachment_id)
+        _, attachment, _ = self._find_attachment(attachment_id)
+        if attachment['connector'] is None:
+            found['connection_info'] = {}
+        return found
+
     def fake_reimage_volume(self, context, volume_id, image_id,
                             reimage_reserved=False):
         """Write an image over a volume that nobody may use meanwhile."""

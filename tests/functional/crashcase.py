@@ -18,12 +18,17 @@ from oslo_messaging.rpc import dispatcher
 from sqlalchemy import engine
 from sqlalchemy import event
 
+from compute_hyperv.sim import guestdisks
 from compute_hyperv.sim import process
 from tests.functional import base
 from tests.functional import test_b_faults
 
 
 LOG = logging.getLogger(__name__)
+
+GEN2 = {'hw_machine_type': 'hyperv-gen2'}
+MARK = b'written by the guest' * 100
+MARK_AT = 15 << 20
 
 
 def _refuse_the_dead(*args):
@@ -167,3 +172,43 @@ class CrashTestCase(base.TestCase):
         for path in self.in_cache():
             if image_id in path:
                 files.remove(path)
+
+
+class ServerCrashCase(CrashTestCase):
+    """One server that lives through all of it."""
+
+    def boot_server(self):
+        self.server = self.boot(
+            self.glance.add_disk('vhdx', **GEN2), networks='auto',
+            flavor_id=self.flavor(disk_gib=1))
+        guestdisks.of(self.vm(self.server).vm)[0].write(MARK_AT, MARK)
+        self.boot_id = self.vm(self.server).boot
+        self.before = self.seen()
+
+    def seen(self):
+        return sorted(problem for problem in self.fabric.problems()
+                      if 'console.log' not in problem)
+
+    def check_server(self, what):
+        """It has run on, its data are there, nothing was left over."""
+        server = self.api.get_server(self.server['id'])
+        self.assertEqual(('ACTIVE', None),
+                         (server['status'], server['OS-EXT-STS:task_state']),
+                         what)
+        self.assertEqual(self.boot_id, self.vm(server).boot, what)
+        try:
+            self.until(lambda: self.before == self.seen(), what)
+        except AssertionError:
+            self.assertEqual(self.before, self.seen(), what)
+            raise
+        self.assertEqual(
+            MARK, guestdisks.of(self.vm(server).vm)[0].read(
+                MARK_AT, len(MARK)), what)
+
+    def run_and_die(self, operate, kind, number, label):
+        what = f'{kind} {number} {label}'
+        with self.killing(kind, number):
+            operate()
+            self.until(self.is_dead, what)
+        self.replace()
+        return what

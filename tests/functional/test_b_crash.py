@@ -9,18 +9,12 @@ next brings the host in order; the user can go on.
 import collections
 
 import ddt
-from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional.api import client
 
-from compute_hyperv.sim import guestdisks
 from tests.functional import crashcase
 from tests.functional import volumecase
 
 HANDS = 2
-
-GEN2 = {'hw_machine_type': 'hyperv-gen2'}
-MARK = b'written by the guest' * 100
-MARK_AT = 15 << 20
 
 
 @ddt.ddt
@@ -28,7 +22,7 @@ class SpawnCrashFaultsTest(crashcase.CrashTestCase):
 
     def setUp(self):
         super().setUp()
-        self.image_id = self.glance.add_disk('vhdx', **GEN2)
+        self.image_id = self.glance.add_disk('vhdx', **crashcase.GEN2)
         self.flavor_id = self.flavor(disk_gib=1, ephemeral_gib=1)
 
     def spawn(self, state='ACTIVE'):
@@ -65,48 +59,25 @@ class SpawnCrashFaultsTest(crashcase.CrashTestCase):
         return server['status']
 
 
-class ServerCrashCase(crashcase.CrashTestCase):
-    """One server that lives through all of it."""
+class ImageCrashTest(crashcase.CrashTestCase):
 
-    def boot_server(self):
-        self.server = self.boot(
-            self.glance.add_disk('vhdx', **GEN2), networks='auto',
-            flavor_id=self.flavor(disk_gib=1))
-        guestdisks.of(self.vm(self.server).vm)[0].write(MARK_AT, MARK)
-        self.boot_id = self.vm(self.server).boot
-        self.before = self.seen()
-
-    def seen(self):
-        return sorted(problem for problem in self.fabric.problems()
-                      if 'console.log' not in problem)
-
-    def check_server(self, what):
-        """It has run on, its data are there, nothing was left over."""
-        server = self.api.get_server(self.server['id'])
-        self.assertEqual(('ACTIVE', None),
-                         (server['status'], server['OS-EXT-STS:task_state']),
-                         what)
-        self.assertEqual(self.boot_id, self.vm(server).boot, what)
-        try:
-            self.until(lambda: self.before == self.seen(), what)
-        except AssertionError:
-            self.assertEqual(self.before, self.seen(), what)
-            raise
-        self.assertEqual(
-            MARK, guestdisks.of(self.vm(server).vm)[0].read(
-                MARK_AT, len(MARK)), what)
-
-    def run_and_die(self, operate, kind, number, label):
-        what = f'{kind} {number} {label}'
-        with self.killing(kind, number):
-            operate()
-            self.until(self.is_dead, what)
+    def test_half_an_image_is_removed(self):
+        """A9, L017: and fetched again."""
+        image_id = self.glance.add_disk('qcow2')
+        with self.fabric.faults.failing(kind='file', match='rename*',
+                                        kill=True):
+            server = self.boot(image_id, state='BUILD')
+            self.until(self.is_dead, 'killed')
+        self.assertNotEqual([], self.partial_images())
         self.replace()
-        return what
+        self.assertEqual([], self.partial_images())
+        self._delete_server(server)
+        self._delete_server(self.boot(image_id))
+        self.fabric.assert_clean()
 
 
 @ddt.ddt
-class SnapshotCrashFaultsTest(ServerCrashCase):
+class SnapshotCrashFaultsTest(crashcase.ServerCrashCase):
 
     def snapshot(self):
         self.api.post_server_action(
@@ -132,7 +103,7 @@ class SnapshotCrashFaultsTest(ServerCrashCase):
 
 
 @ddt.ddt
-class InterfaceCrashFaultsTest(ServerCrashCase):
+class InterfaceCrashFaultsTest(crashcase.ServerCrashCase):
 
     def attach(self):
         try:
@@ -174,12 +145,13 @@ class InterfaceCrashFaultsTest(ServerCrashCase):
 
 
 @ddt.ddt
-class VolumeCrashFaultsTest(volumecase.VolumeTestCase, ServerCrashCase):
+class VolumeCrashFaultsTest(volumecase.VolumeTestCase,
+                            crashcase.ServerCrashCase):
 
     @ddt.data(*range(HANDS))
     def test_volume(self, hand):
         self.boot_server()
-        volume = self.cinder.add_volume(content=MARK, chap=True)
+        volume = self.cinder.add_volume(content=crashcase.MARK, chap=True)
         calls = self.recorded(lambda: self.attach(self.server, volume))
         self.detach(self.server, volume)
         own = self.share(calls, 2, hand, HANDS)
@@ -194,170 +166,3 @@ class VolumeCrashFaultsTest(volumecase.VolumeTestCase, ServerCrashCase):
                 self.detach(self.server, volume)
             self.check_server(what)
         self.tell('Attach of a volume', own, calls, outcomes)
-
-
-class MoveCrashCase(ServerCrashCase):
-    """A server on HV1 that is resized to HV2."""
-
-    HOSTS = ('HV1', 'HV2')
-
-    def setUp(self):
-        self.useFixture(nova_fixtures.HostNameWeigherFixture(
-            weights={'HV1': 100, 'HV2': 50}))
-        super().setUp()
-        self.large = self.flavor(disk_gib=2, memory_mib=1024)
-        self.boot_server()
-
-    def resize(self):
-        self.api.post_server_action(
-            self.server['id'], {'resize': {'flavorRef': self.large}})
-
-    def whole_resize(self):
-        self.resize()
-        self._wait_for_state_change(self.server, 'VERIFY_RESIZE')
-
-    def revert(self):
-        self.api.post_server_action(self.server['id'], {'revertResize': None})
-        self._wait_for_state_change(self.server, 'ACTIVE')
-
-    def run_and_die(self, operate, host, kind, number, label):
-        what = f'{host} {kind} {number} {label}'
-        with self.killing(kind, number, host):
-            operate()
-            self.until(lambda: self.is_dead(host), what)
-        self.replace(host)
-        return what
-
-    def status(self):
-        server = self.api.get_server(self.server['id'])
-        return (server['status'] if server['OS-EXT-STS:task_state'] is None
-                else None)
-
-    def check_data(self, host, what):
-        server = self.api.get_server(self.server['id'])
-        self.assertEqual(host, server['OS-EXT-SRV-ATTR:host'], what)
-        self.assertEqual('running', self.vm(server).state, what)
-        self.assertEqual(
-            MARK, guestdisks.of(self.vm(server).vm)[0].read(
-                MARK_AT, len(MARK)), what)
-
-    def check_at_source(self, what):
-        self.check_data('HV1', what)
-        self.until(lambda: self.names() == self.own_names,
-                   f'{what}: {self.names()}')
-
-    def names(self):
-        """What there is of the server, on both hosts."""
-        found = [(host, vm) for host in ('HV1', 'HV2')
-                 for vm in self.view(host).vm_names]
-        for host in ('HV1', 'HV2'):
-            files = self.driver(host)._win.files
-            found += [(host, name) for name
-                      in files.list_dir(r'C:\OpenStack\Instances')
-                      if name.startswith('instance-')]
-        return found
-
-
-@ddt.ddt
-class ResizeCrashFaultsTest(MoveCrashCase):
-
-    def sweep(self, host, step, hand, after=None):
-        self.whole_resize()     # the target has the image from now on
-        self.revert()
-        self.own_names = self.names()
-        calls = self.recorded(self.whole_resize, host, after)
-        self.revert()
-        own = self.share(calls, step, hand, HANDS)
-        outcomes = collections.Counter()
-        for call in own:
-            what = self.run_and_die(self.resize, host, *call)
-            status = self.until(self.status, what, 30)
-            outcomes[status] += 1
-            if status == 'VERIFY_RESIZE':
-                self.check_data('HV2', what)
-                self.revert()
-            self.check_at_source(what)
-        self.whole_resize()
-        self.check_data('HV2', 'in the end')
-        self.tell(f'Resize, {host}', own, calls, outcomes)
-
-    @ddt.data(*range(HANDS))
-    def test_source(self, hand):
-        """A9, L086: taken back, or on its way; nothing lost."""
-        self.sweep('HV1', 6, hand)
-
-    @ddt.data(*range(HANDS))
-    def test_target(self, hand):
-        """A9, L085: it arrives anew."""
-        # Nova itself does not recover from the loss of its first request
-        # to the target, for which the driver does nothing.
-        self.sweep('HV2', 6, hand, after='HV1')
-
-
-@ddt.ddt
-class LiveCrashFaultsTest(MoveCrashCase):
-    """A running server that moves from HV1 to HV2."""
-
-    HOSTS = tuple({'name': name, 'extra': {'live_migration': True}}
-                  for name in ('HV1', 'HV2'))
-
-    def begin(self, host='HV2'):
-        self.api.post_server_action(self.server['id'], {'os-migrateLive': {
-            'host': host, 'block_migration': 'auto'}})
-
-    def host_of(self):
-        return self.api.get_server(
-            self.server['id'])['OS-EXT-SRV-ATTR:host']
-
-    def live_migrate(self, host='HV2'):
-        self.begin(host)
-        self.until(lambda: self.host_of() == host and self.status(),
-                   f'on {host}')
-        self.until(lambda: self.api.get_migrations()[0]['status']
-                   == 'completed', 'completed')
-
-    def vm_now(self):
-        return self.vm(self.api.get_server(self.server['id']))
-
-    def hard_reboot(self):
-        self.api.post_server_action(
-            self.server['id'], {'reboot': {'type': 'HARD'}})
-        self.until(lambda: self.status() == 'ACTIVE', 'ACTIVE')
-        self.boots = self.vm_now().boot[1]
-
-    def sweep(self, host, step, hand):
-        self.boots = self.vm_now().boot[1]
-        self.live_migrate()
-        self.live_migrate('HV1')
-        self.own_names = self.names()
-        calls = self.recorded(self.live_migrate, host)
-        self.live_migrate('HV1')
-        own = self.share(calls, step, hand, HANDS)
-        outcomes = collections.Counter()
-        for call in own:
-            what = self.run_and_die(self.begin, host, *call)
-            status = self.until(self.status, what, 30)
-            now = self.host_of()
-            outcomes[f'{status} on {now}'] += 1
-            self.check_data(now, what)
-            self.assertEqual(self.boots, self.vm_now().boot[1], what)
-            if status == 'ERROR':
-                # Nova itself says so when the target dies as the last step.
-                self.assertEqual('HV2', now, what)
-                self.hard_reboot()
-                self.check_data(now, what)
-            if now == 'HV2':
-                self.live_migrate('HV1')
-            self.check_at_source(what)
-        self.live_migrate()
-        self.check_data('HV2', 'in the end')
-        self.tell(f'Live migration, {host}', own, calls, outcomes)
-
-    @ddt.data(*range(HANDS))
-    def test_source(self, hand):
-        """A9, L079: on one host, wholly; running all the time."""
-        self.sweep('HV1', 4, hand)
-
-    @ddt.data(*range(HANDS))
-    def test_target(self, hand):
-        self.sweep('HV2', 4, hand)
