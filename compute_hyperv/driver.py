@@ -13,6 +13,7 @@ from nova.virt import driver
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import volumemethods
 from compute_hyperv import wiring
 
 LOG = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ CAPABILITIES = {
 
 
 @errors.boundary
-class HyperVDriver(driver.ComputeDriver):
+class HyperVDriver(volumemethods.VolumeMethods):
     """Nova's driver for one Windows Hyper-V host."""
 
     capabilities = CAPABILITIES
@@ -350,36 +351,6 @@ class HyperVDriver(driver.ComputeDriver):
 
     def detach_interface(self, context, instance, vif):
         self._ops.hotplug.detach_interface(context, instance, vif)
-
-    # -- volumes ----------------------------------------------------------
-
-    def get_volume_connector(self, instance):
-        return self._ops.host_ports.properties()
-
-    def attach_volume(self, context, connection_info, instance, mountpoint,
-                      disk_bus=None, device_type=None, encryption=None):
-        self._ops.hotplug.attach_volume(
-            context, connection_info, instance,
-            {'mount_device': mountpoint, 'disk_bus': disk_bus,
-             'device_type': device_type}, encryption)
-
-    def detach_volume(self, context, connection_info, instance, mountpoint,
-                      encryption=None):
-        self._ops.hotplug.detach_volume(context, connection_info, instance)
-
-    def extend_volume(self, context, connection_info, instance,
-                      requested_size):
-        self._ops.volumes.extend(connection_info, requested_size)
-
-    def volume_snapshot_create(self, context, instance, volume_id,
-                               create_info):
-        self._ops.volume_snapshots.create(context, instance, volume_id,
-                                          create_info)
-
-    def volume_snapshot_delete(self, context, instance, volume_id,
-                               snapshot_id, delete_info):
-        self._ops.volume_snapshots.delete(context, instance, volume_id,
-                                          snapshot_id, delete_info)
 
     # -- consoles ---------------------------------------------------------
 

@@ -13,9 +13,12 @@ import dataclasses
 import time
 from typing import Any
 
+from nova.compute import task_states
+from nova import exception
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import operation
 from compute_hyperv import oswin
@@ -24,6 +27,8 @@ from compute_hyperv import vmdrives
 
 LOG = logging.getLogger(__name__)
 
+#: Nova clears it when it starts, and no others.
+_BUSY = task_states.IMAGE_SNAPSHOT_PENDING
 _LIVE = (oswin.VMState.RUNNING, oswin.VMState.PAUSED)
 _ATTEMPTS = 3
 
@@ -47,13 +52,41 @@ class HeldVolumes:
     """
 
     def __init__(self, *, win: oswin.Win, power: powerops.PowerOps,
-                 retry_interval_s: float,
+                 locks: locks.Locks, retry_interval_s: float,
                  clock: operation.Clock = time) -> None:
         self._win = win
         self._power = power
+        self._locks = locks
         self._drives = vmdrives.VmDrives(win)
         self._retry_interval_s = retry_interval_s
         self._clock = clock
+
+    @contextlib.contextmanager
+    def alone(self, instance: Any, volume_id: str) -> Iterator[None]:
+        """Nobody else changes the instance inside the block.
+
+        Nova's task state is for its API, and for its look at the power
+        states: it stops servers that are saved without having been asked.
+        """
+        with self._locks.held(locks.instance(instance.uuid),
+                              locks.chain(volume_id)):
+            if self._win.find_owner(instance.name) != instance.uuid:
+                raise exception.InstanceNotRunning(instance_id=instance.uuid)
+            instance.task_state = _BUSY
+            instance.save(expected_task_state=[None])
+            try:
+                yield
+            finally:
+                instance.task_state = None
+                self._save(instance)
+
+    def _save(self, instance: Any) -> None:
+        try:
+            instance.save(expected_task_state=[_BUSY])
+        except (exception.UnexpectedTaskStateError,
+                exception.InstanceNotFound) as exc:
+            LOG.info("The instance is being deleted: %s", exc,
+                     instance=instance)
 
     def path(self, vm_name: str, volume_id: str) -> str:
         """The file that a VM has for a volume.
@@ -62,6 +95,11 @@ class HeldVolumes:
         :raises DiskOperationFailed: the VM has no such volume.
         """
         return self._found(vm_name, volume_id)[1]
+
+    def move(self, vm_name: str, volume_id: str, path: str) -> None:
+        """See :meth:`vmdrives.VmDrives.move_file`."""
+        drive, _path = self._found(vm_name, volume_id)
+        self._drives.move_file(vm_name, drive, path)
 
     def _found(self, vm_name: str, volume_id: str
                ) -> tuple[vmdrives.Drive, str]:

@@ -19,6 +19,10 @@ from compute_hyperv import oswin
 from compute_hyperv import paths
 
 
+#: Msvm_VirtualSystemMigrationSettingData.MigrationType: only disks.
+_MOVE_STORAGE = 32769
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Drive:
     """A drive of a VM; *resource* is its WMI object."""
@@ -215,6 +219,30 @@ class VmDrives:
         elif not paths.same(medium.HostResource[0], path):
             medium.HostResource = [path]
             vm._jobutils.modify_virt_resource(medium)
+
+    def move_file(self, vm_name: str, drive: Drive, path: str) -> None:
+        """Let Hyper-V copy the virtual disk of a drive to another path.
+
+        The guest may go on. At the end the drive has the copy, and the old
+        file stays as it was at that moment. A paused VM cannot.
+
+        :param path: of no file yet.
+        """
+        live, medium = self._win.live, self._medium(vm_name, drive)
+        if medium is None:
+            raise errors.DiskOperationFailed(
+                reason=f'{vm_name} has no file in {drive.slot}')
+        medium.HostResource = [path]
+        settings = live._compat_conn.Msvm_VirtualSystemMigrationSettingData(
+            MigrationType=_MOVE_STORAGE)[0]
+        settings.RetainVhdCopiesOnSource = True
+        service = live._compat_conn.Msvm_VirtualSystemMigrationService()[0]
+        job, result = service.MigrateVirtualSystemToHost(
+            ComputerSystem=self._win.vm._lookup_vm_check(
+                vm_name, as_vssd=False).path_(),
+            DestinationHost=None, MigrationSettingData=settings.GetText_(1),
+            NewResourceSettingData=[medium.GetText_(1)])
+        self._win.vm._jobutils.check_ret_val(result, job)
 
     def _medium(self, vm_name: str, drive: Drive) -> Any | None:
         """The WMI object of what is in a drive; None if it is empty."""

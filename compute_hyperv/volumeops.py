@@ -16,6 +16,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from compute_hyperv import connectors
+from compute_hyperv.connectors import sanpolicy
 from compute_hyperv import errors
 from compute_hyperv import model
 from compute_hyperv import operation
@@ -30,9 +31,6 @@ LOG = logging.getLogger(__name__)
 #: after a VM released it.
 _RELEASE_ATTEMPTS = 3
 _RELEASE_DELAY_S = 1.0
-
-_OFFLINE_POLICIES = {2: 'OfflineShared', 3: 'OfflineAll'}
-_POLICIES = {0: 'Unknown', 1: 'OnlineAll', 4: 'OfflineInternal'}
 
 
 class VolumeOps:
@@ -52,6 +50,7 @@ class VolumeOps:
         self._win = win
         self._planner = planner
         self._drives = vmdrives.VmDrives(win)
+        self._san_policy = sanpolicy.SanPolicy(win)
         self._by_protocol = by_protocol
         self._search = search
         self._retries = retries
@@ -96,7 +95,7 @@ class VolumeOps:
         volume_id = _volume_id(connection_info)
         try:
             self._unplug(vm_name, volume_id)
-            self._release(connection_info)
+            self.release(connection_info)
         except Exception as exc:
             if not errors.is_expected(exc):
                 raise
@@ -112,7 +111,7 @@ class VolumeOps:
         """
         stands_for = ''
         try:
-            disk = self._connect(connection_info)
+            disk = self.connect(connection_info)
             stands_for = (disk.path if disk.number is None
                           else self._host_disk(disk))
         except Exception as exc:
@@ -139,6 +138,13 @@ class VolumeOps:
                 volume_id=_volume_id(connection_info),
                 reason=f'the host sees {seen} of {size_bytes} bytes')
 
+    def is_file(self, connection: Mapping[str, Any]) -> bool:
+        """Whether volumes of this protocol are files.
+
+        :raises VolumeDriverNotFound: an unknown protocol.
+        """
+        return not self._connector(connection).caps.physical
+
     # -- all volumes of an instance ---------------------------------------
 
     def attach_all(self, vm_name: str, specs: tuple[model.VolumeSpec, ...]
@@ -159,7 +165,7 @@ class VolumeOps:
 
         :returns: volume id -> disk or file of this host.
         """
-        return {_volume_id(connection): self._connect(connection)
+        return {_volume_id(connection): self.connect(connection)
                 for connection in _connections(block_device_info)}
 
     def host_disks(self, block_device_info: Any) -> dict[str, str]:
@@ -192,7 +198,7 @@ class VolumeOps:
         failures = []
         for connection in _connections(block_device_info):
             try:
-                self._release(connection)
+                self.release(connection)
             except Exception as exc:
                 if not errors.is_expected(exc):
                     raise
@@ -214,7 +220,7 @@ class VolumeOps:
         """
         known = {}
         for connection in _connections(block_device_info):
-            disk = self._connect(connection)
+            disk = self.connect(connection)
             if disk.number is not None:
                 known[_volume_id(connection)] = disk
         for drive in self._drives.all_of(vm_name):
@@ -234,25 +240,9 @@ class VolumeOps:
                      disk.path)
             self._drives.map_physical(drive, host_disk)
 
-    # -- the host ---------------------------------------------------------
-
     def check_host(self) -> None:
         """Warn of a host on which no disk can be passed through."""
-        try:
-            self._require_offline_disks()
-        except errors.OS_WIN_ERRORS as exc:
-            LOG.warning("The SAN policy is unknown: %s", errors.text_of(exc))
-        except errors.DiskOperationFailed as exc:
-            LOG.warning("%s", exc)
-
-    def _require_offline_disks(self) -> None:
-        policy = self._win.disk.get_new_disk_policy()
-        if policy not in _OFFLINE_POLICIES:
-            raise errors.DiskOperationFailed(
-                reason=f"the SAN policy of this host is "
-                       f"{_POLICIES.get(policy, policy)}; disks can be "
-                       f"passed to VMs only under OfflineShared or "
-                       f"OfflineAll (Set-StorageSetting -NewDiskPolicy)")
+        self._san_policy.check()
 
     # -- parts ------------------------------------------------------------
 
@@ -289,10 +279,10 @@ class VolumeOps:
     def _try_attach(self, vm_name: str, spec: model.VolumeSpec) -> str:
         connector = self._connector(spec.connection)
         if connector.caps.physical:
-            self._require_offline_disks()
+            self._san_policy.require()
         with operation.Rollback(f'volume {spec.volume_id}') as undo:
-            undo.on_failure(self._release, spec.connection)
-            disk = self._connect(spec.connection)
+            undo.on_failure(self.release, spec.connection)
+            disk = self.connect(spec.connection)
             undo.on_failure(self._unplug, vm_name, spec.volume_id, spec.slot)
             return self._plug(vm_name, spec, disk)
 
@@ -354,10 +344,11 @@ class VolumeOps:
             if drive.tag == volume_id or drive.slot == slot:
                 self._drives.remove(vm_name, drive)
 
-    def _connect(self, connection: Mapping[str, Any]) -> connectors.Disk:
+    def connect(self, connection: Mapping[str, Any]) -> connectors.Disk:
+        """Connect one volume; one that is stays so."""
         return self._connector(connection).connect(connection.get('data'))
 
-    def _release(self, connection: Mapping[str, Any]) -> None:
+    def release(self, connection: Mapping[str, Any]) -> None:
         """Let go of a volume that no VM of this host has any more."""
         operation.retry(
             self._try_release, connection,

@@ -28,7 +28,6 @@ import ntpath
 import time
 from typing import Any
 
-from nova.compute import task_states
 from nova import exception
 from nova import objects
 from oslo_log import log as logging
@@ -37,14 +36,12 @@ from oslo_serialization import jsonutils
 from compute_hyperv import diskops
 from compute_hyperv import errors
 from compute_hyperv import heldvolumes
-from compute_hyperv import locks
 from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths as paths_module
 
 LOG = logging.getLogger(__name__)
 
-_BUSY = task_states.IMAGE_SNAPSHOT_PENDING
 _ATTEMPTS = 3
 #: More links than any chain has: one that is longer goes round in a circle.
 _LONGEST_CHAIN = 1024
@@ -61,14 +58,12 @@ class VolumeSnapshots:
 
     def __init__(self, *, win: oswin.Win, paths: paths_module.Paths,
                  disks: diskops.DiskOps, held: heldvolumes.HeldVolumes,
-                 locks: locks.Locks, volume_api: Any,
-                 retry_interval_s: float,
+                 volume_api: Any, retry_interval_s: float,
                  clock: operation.Clock = time) -> None:
         self._win = win
         self._paths = paths
         self._disks = disks
         self._held = held
-        self._locks = locks
         self._volume_api = volume_api
         self._retry_interval_s = retry_interval_s
         self._clock = clock
@@ -83,7 +78,7 @@ class VolumeSnapshots:
         """
         snapshot_id = info['snapshot_id']
         with (self._failure_told(context, snapshot_id, 'error'),
-              self._exclusive(instance, volume_id)):
+              self._held.alone(instance, volume_id)):
             self._create(context, instance, volume_id, snapshot_id,
                          info['new_file'])
 
@@ -99,7 +94,7 @@ class VolumeSnapshots:
         :raises HyperVError: the guest has all its data all the same.
         """
         with (self._failure_told(context, snapshot_id, 'error_deleting'),
-              self._exclusive(instance, volume_id)):
+              self._held.alone(instance, volume_id)):
             try:
                 self._delete(instance, volume_id, info)
             finally:
@@ -107,33 +102,6 @@ class VolumeSnapshots:
             self._tell(context, snapshot_id, 'deleting')
 
     # -- one at a time, and Cinder knows ----------------------------------
-
-    @contextlib.contextmanager
-    def _exclusive(self, instance: Any, volume_id: str) -> Iterator[None]:
-        """Nobody else changes the instance inside the block.
-
-        Nova's task state is for its API, and for its look at the power
-        states: it stops servers that are saved without having been asked.
-        """
-        with self._locks.held(locks.instance(instance.uuid),
-                              locks.chain(volume_id)):
-            if self._win.find_owner(instance.name) != instance.uuid:
-                raise exception.InstanceNotRunning(instance_id=instance.uuid)
-            instance.task_state = _BUSY
-            instance.save(expected_task_state=[None])
-            try:
-                yield
-            finally:
-                instance.task_state = None
-                self._save(instance)
-
-    def _save(self, instance: Any) -> None:
-        try:
-            instance.save(expected_task_state=[_BUSY])
-        except (exception.UnexpectedTaskStateError,
-                exception.InstanceNotFound) as exc:
-            LOG.info("The instance is being deleted: %s", exc,
-                     instance=instance)
 
     @contextlib.contextmanager
     def _failure_told(self, context: Any, snapshot_id: str,

@@ -5,7 +5,6 @@ The only place that reads option values; everything else takes them in its
 constructor.
 """
 
-from collections.abc import Mapping
 import dataclasses
 from typing import Any
 
@@ -21,17 +20,11 @@ from compute_hyperv import checkpoints
 from compute_hyperv import commands
 from compute_hyperv import conf
 from compute_hyperv import configdrive
-from compute_hyperv import connectors
-from compute_hyperv.connectors import fibre_channel
 from compute_hyperv.connectors import hostports
-from compute_hyperv.connectors import iscsi
-from compute_hyperv.connectors import rbd
-from compute_hyperv.connectors import smbfs
 from compute_hyperv.console import serialconsoleops
 from compute_hyperv.console import serialproxy
 from compute_hyperv import diskops
 from compute_hyperv import eventhandler
-from compute_hyperv import heldvolumes
 from compute_hyperv import hostops
 from compute_hyperv import hotplug
 from compute_hyperv import imagecache
@@ -51,7 +44,6 @@ from compute_hyperv import paths
 from compute_hyperv import plan
 from compute_hyperv.plan import disks as plan_disks
 from compute_hyperv.plan import machine as plan_machine
-from compute_hyperv.plan import volumes as plan_volumes
 from compute_hyperv import powerops
 from compute_hyperv import recovery
 from compute_hyperv import rescueops
@@ -61,11 +53,12 @@ from compute_hyperv import vifops
 from compute_hyperv import vmops
 from compute_hyperv import volumeops
 from compute_hyperv import volumesnapshots
+from compute_hyperv import volumeswap
+from compute_hyperv import volumeusage
+from compute_hyperv import volumewiring
 
 LOG = logging.getLogger(__name__)
 CONF = conf.CONF
-
-_Connectors = Mapping[str, connectors.Connector]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +77,8 @@ class Ops:
     vifs: vifops.VifOps
     volumes: volumeops.VolumeOps
     volume_snapshots: volumesnapshots.VolumeSnapshots
+    volume_swap: volumeswap.VolumeSwap
+    volume_usage: volumeusage.VolumeUsage
     hotplug: hotplug.HotPlug
     host_ports: hostports.HostPorts
     console: serialconsoleops.SerialConsoleOps
@@ -111,71 +106,12 @@ def _locks(host_name: str, host_paths: paths.Paths) -> locks.Locks:
                        CONF.hyperv.lock_timeout)
 
 
-def _search() -> connectors.Search:
-    return connectors.Search(
-        attempts=CONF.hyperv.mounted_disk_query_retry_count,
-        interval_s=CONF.hyperv.mounted_disk_query_retry_interval)
-
-
-def _connectors(win: oswin.Win, host_locks: locks.Locks) -> _Connectors:
-    """What can be attached here, by Cinder's ``driver_volume_type``."""
-    return {
-        'iscsi': iscsi.ISCSIConnector(
-            win=win, locks=host_locks, search=_search(),
-            multipath=CONF.hyperv.use_multipath_io,
-            initiators=CONF.hyperv.iscsi_initiator_list),
-        'fibre_channel': fibre_channel.FibreChannelConnector(
-            win=win, search=_search(),
-            multipath=CONF.hyperv.use_multipath_io),
-        'smbfs': smbfs.SMBFSConnector(win=win, locks=host_locks),
-        'rbd': rbd.RBDConnector(
-            win=win, search=_search(), rbd=CONF.hyperv.rbd_cmd,
-            wnbd=CONF.hyperv.rbd_wnbd_cmd),
-    }
-
-
-def _protocols(by_protocol: _Connectors) -> plan_volumes.Protocols:
-    def able(name: str) -> frozenset[str]:
-        return frozenset(protocol for protocol, connector
-                         in by_protocol.items()
-                         if getattr(connector.caps, name))
-    return plan_volumes.Protocols(
-        known=frozenset(by_protocol), multiattach=able('multiattach'),
-        qos=able('qos'))
-
-
-def _volumes(win: oswin.Win, planner: plan.Planner,
-             by_protocol: _Connectors) -> volumeops.VolumeOps:
-    return volumeops.VolumeOps(
-        win=win, planner=planner, by_protocol=by_protocol, search=_search(),
-        retries=CONF.hyperv.volume_attach_retry_count,
-        retry_interval_s=CONF.hyperv.volume_attach_retry_interval)
-
-
 def _hotplug(common: dict[str, Any]) -> hotplug.HotPlug:
     parts = {name: common[name] for name in ('vifs', 'volumes', 'locks')}
     return hotplug.HotPlug(**parts)
 
 
-def _volume_snapshots(common: dict[str, Any]
-                      ) -> volumesnapshots.VolumeSnapshots:
-    interval_s = CONF.hyperv.volume_attach_retry_interval
-    parts = {name: common[name]
-             for name in ('win', 'paths', 'disks', 'locks')}
-    return volumesnapshots.VolumeSnapshots(
-        held=heldvolumes.HeldVolumes(
-            win=common['win'], power=common['power'],
-            retry_interval_s=interval_s),
-        volume_api=cinder.API(), retry_interval_s=interval_s, **parts)
-
-
-def _host_ports(win: oswin.Win) -> hostports.HostPorts:
-    return hostports.HostPorts(
-        win=win, host=CONF.host, storage_ip=CONF.my_block_storage_ip,
-        multipath=CONF.hyperv.use_multipath_io)
-
-
-def _planner(caps: model.HostCaps, by_protocol: _Connectors
+def _planner(caps: model.HostCaps, by_protocol: volumewiring.Connectors
              ) -> plan.Planner:
     shutdown = (model.ShutdownAction.SHUTDOWN
                 if CONF.hyperv.instance_automatic_shutdown else None)
@@ -188,7 +124,7 @@ def _planner(caps: model.HostCaps, by_protocol: _Connectors
             use_cow_images=CONF.use_cow_images,
             config_drive_cdrom=CONF.hyperv.config_drive_cdrom,
             config_drive_format=CONF.config_drive_format,
-            volumes=_protocols(by_protocol)),
+            volumes=volumewiring.protocols(by_protocol)),
         vswitch_name=CONF.hyperv.vswitch_name))
 
 
@@ -323,7 +259,7 @@ def _interrupted(vms: vmops.VMOps, moves: migrationops.MigrationOps,
     return interrupted.Interrupted(
         arrivals=interruptedmoves.InterruptedArrivals(
             paths=common['paths'], locks=common['locks'], arrivals=incoming,
-            moves=moves, host_ports=_host_ports(common['win']),
+            moves=moves, host_ports=volumewiring.host_ports(common['win']),
             cinder=volume_api, **both),
         live=interruptedlive.InterruptedLive(
             paths=common['paths'], network=neutron.API(),
@@ -338,12 +274,12 @@ def build(virtapi: Any) -> Ops:
     win.limit_jobs(CONF.hyperv.vm_operation_timeout)
     host_paths = _paths(win)
     host_locks = _locks(win.name, host_paths)
-    by_protocol = _connectors(win, host_locks)
+    by_protocol = volumewiring.by_protocol(win, host_locks)
     planner = _planner(win.caps, by_protocol)
     host = _host(win, host_paths)
     metrics = _metrics(win, host)
     common: dict[str, Any] = {
-        'volumes': _volumes(win, planner, by_protocol),
+        'volumes': volumewiring.volumes(win, planner, by_protocol),
         'vifs': _vifs(win, virtapi)}
     console = _console(win, host_paths)
     disks = diskops.DiskOps(win, host_paths)
@@ -359,8 +295,8 @@ def build(virtapi: Any) -> Ops:
     moves = _migration(vms, incoming, common)
     return Ops(
         win=win, vms=vms, power=power, vifs=common['vifs'], console=console,
-        volumes=common['volumes'], host_ports=_host_ports(win),
-        volume_snapshots=_volume_snapshots(common),
+        volumes=common['volumes'], host_ports=volumewiring.host_ports(win),
+        **volumewiring.volume_parts(common),
         arrivals=incoming, migration=moves,
         live=_live(common, vms=vms, console=console, metrics=metrics),
         hotplug=_hotplug(common),

@@ -15,6 +15,7 @@ from compute_hyperv import oswin
 
 LOG = logging.getLogger(__name__)
 
+_UNMOUNT_ATTEMPTS = 2
 _USER = re.compile(r'(?:^|[\s,])user(?:name)?=([^\s,]+)')
 _PASSWORD = re.compile(r'(?:^|[\s,])pass(?:word)?=([^\s,]+)')
 
@@ -94,7 +95,15 @@ class SMBFSConnector(base.Connector):
         wanted = Connection.parse(data)
         with self._locks.held(locks.share(wanted.share)):
             if self._local_dir(wanted) is None:
-                self._win.smb().unmount_smb_share(wanted.share)
+                self._unmount(wanted.share)
+
+    def _unmount(self, share: str) -> None:
+        smb = self._win.smb()
+        for _attempt in range(_UNMOUNT_ATTEMPTS):
+            # It does not tell whether Windows did it, or why not.
+            smb.unmount_smb_share(share)
+            if not smb.check_smb_mapping(share):
+                return
 
     def extend(self, data: base.Data) -> int:
         """See :class:`base.Connector`."""

@@ -8,6 +8,7 @@ from typing import List
 from typing import Optional
 
 from . import handles
+from . import iocount
 from . import native
 from . import winerror
 from .disks import Disk
@@ -58,6 +59,7 @@ class Hold:
 
     def __init__(self, files: List[handles.OpenFile]) -> None:
         self.files = files
+        self.io = iocount.IoCount()
 
     def close(self) -> None:
         """Let the files go; again is harmless."""

@@ -62,6 +62,7 @@ class GuestDisk:
         if isinstance(self.held, hostluns.Held):
             return self._lun_disk().read(offset, count)
         with self._image(writable=False) as image:
+            self.held.io.read(count)
             return image.read(offset, count)
 
     def write(self, offset: int, data: bytes) -> None:
@@ -73,6 +74,7 @@ class GuestDisk:
             self._lun_disk().write(offset, data)
             return
         with self._image(writable=True) as image:
+            self.held.io.wrote(len(data))
             image.write(offset, data)
 
     def _lun_disk(self) -> hostluns.LunDisk:

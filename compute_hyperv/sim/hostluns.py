@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
+from . import iocount
 from . import sanmodel
 from .wmi import storage
 
@@ -59,15 +60,19 @@ class LunDisk:
     claimed: bool = False
     rescans: int = 0
     owner: str = ''
+    io: iocount.IoCount = dataclasses.field(
+        default_factory=iocount.IoCount)
 
     def read(self, offset: int, count: int) -> bytes:
         """Bytes of the disk; OSError when no path is left."""
         self._need_path()
+        self.io.read(count)
         return self.lun.read(offset, count)
 
     def write(self, offset: int, data: bytes) -> None:
         """Change bytes of the disk; OSError when no path is left."""
         self._need_path()
+        self.io.wrote(len(data))
         self.lun.write(offset, data)
 
     def _need_path(self) -> None:

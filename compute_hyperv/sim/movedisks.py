@@ -8,6 +8,7 @@ destination already, unless the caller lists them as unmanaged.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
@@ -172,12 +173,15 @@ class Disks:
         except WinError as exc:
             raise self._failure(exc, exc.path or '') from exc
 
-    def remove_sources(self, *, unmanaged: bool) -> None:
+    def leave_sources(self, flag: Callable[[str], bool]) -> None:
         """The VM is at the destination: delete what it left.
 
-        :param unmanaged: the parents that were listed, too
+        :param flag: booleans of the migration's settings, by name: whether
+            copies are to stay, and whether the parents that were listed go
         """
-        for move in self.moves:
+        retain = flag('RetainVhdCopiesOnSource') or flag('AvoidRemovingVHDs')
+        unmanaged = flag('RemoveSourceUnmanagedVhds')
+        for move in self.moves if not retain else ():
             if unmanaged or not move.unmanaged:
                 snapshotdisks.delete(self._vm.host, move.source)
         self.files.keep()

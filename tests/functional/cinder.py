@@ -148,6 +148,27 @@ class Cinder(nova_fixtures.CinderFixture):
             raise self.deaf.pop()
         self.snapshots[snapshot_id].told.append(status)
 
+    # Migration of a volume in use to another backend.
+
+    def fake_migrate_volume_completion(self, context, old_volume_id,
+                                       new_volume_id, error):
+        """The other volume's data becomes the volume's, or it goes."""
+        if old_volume_id not in self.made:
+            return super().fake_migrate_volume_completion(
+                context, old_volume_id, new_volume_id, error)
+        volume, other = self.made[old_volume_id], self.made.pop(new_volume_id)
+        if error:
+            other.storage.delete()
+        else:
+            volume.storage.delete()
+            volume.storage, volume.connectors = (
+                other.storage, other.connectors)
+            volume.shown['size'] = other.shown['size']
+            self.volume_to_attachment[old_volume_id].update(
+                self.volume_to_attachment.pop(new_volume_id))
+        volume.shown['migration_status'] = 'error' if error else 'success'
+        return {'save_volume_id': old_volume_id}
+
     # What Nova asks.
 
     def fake_get(self, context, volume_id, microversion=None):

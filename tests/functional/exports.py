@@ -33,6 +33,9 @@ class Lun:
     def revoke(self, connector):
         """Nobody is told, unless the protocol knows how."""
 
+    def delete(self):
+        self.san.delete_lun(self.name)
+
     def extend(self, size_gib):
         self.san.extend_lun(self.name, size_gib * GIB)
 
@@ -136,18 +139,23 @@ class SMB:
     protocol = 'smbfs'
 
     def __init__(self, host, volume_id, size_gib, *, share=SHARE,
-                 export=None, options=None):
+                 export=None, options=None, fmt='vhdx'):
         self.share = share
         self.export_name = export or share
         self.options = options
         #: The end of its chain of snapshots.
-        self.name = f'volume-{volume_id}.vhdx'
+        self.name = f'volume-{volume_id}.{fmt}'
         # Past the share's access check: the storage writes there itself.
         server, name = share.strip('\\').split('\\')
         self.folder = host.fabric.shares.share(server, name).root
-        disks.create(self.path, fmt='vhdx', kind='dynamic',
+        disks.create(self.path, fmt=fmt, kind='dynamic',
                      size_bytes=size_gib * GIB,
                      win_path=f'{share}\\{self.name}', resolve=str)
+
+    def delete(self):
+        """One that is gone is fine, for Cinder too."""
+        if os.path.exists(self.path):
+            os.unlink(self.path)
 
     @property
     def path(self):

@@ -19,10 +19,11 @@ from tests.functional import base
 #: Tests that share the calls of one operation.
 HANDS = 8
 
-KINDS = ('query', 'method', 'get', 'ref', 'dll', 'file')
+KINDS = ('query', 'method', 'get', 'ref', 'dll', 'file', 'program')
 
 #: Nobody can give a handle back whose closing fails: not broken here.
-CLOSING = ('virtdisk.close', 'kernel32.CloseHandle', 'close')
+CLOSING = ('virtdisk.close', 'kernel32.CloseHandle', 'close',
+           'hbaapi.HBA_CloseAdapter')
 
 
 class FaultSweep(base.TestCase):

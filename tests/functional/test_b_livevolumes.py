@@ -45,7 +45,7 @@ class VolumesMixin(livecase.LiveMixin):
         extra = self.cinder.add_volume()
         self.addCleanup(extra.storage.unexport)
         extra.storage.export(self.driver(host).get_volume_connector(None))
-        self.driver(host)._ops.volumes._connect(
+        self.driver(host)._ops.volumes.connect(
             self.cinder.connection(extra))
         self.occupied = {disk.number for disk in machine.luns.disks()}
 

@@ -47,6 +47,10 @@ class ProtocolMixin:
         self.forget()
         self.fabric.assert_clean()
 
+
+class Volumes(volumecase.VolumeTestCase):
+    """``add`` makes a volume of one protocol."""
+
     def forget(self):
         """A host notices what it lost when it looks for disks."""
         self.driver()._win.disk.rescan_disks()
@@ -66,9 +70,8 @@ class ExtendMixin:
             disk.number))
 
 
-@ddt.ddt
-class SMBTest(ProtocolMixin, volumecase.VolumeTestCase):
-    """D1: a VHDX on a share with credentials."""
+class SMBVolumes(Volumes):
+    """A VHDX on a share with credentials."""
 
     OPTIONS = f'-o username=cinder,password={exports.SECRET}'
 
@@ -84,6 +87,11 @@ class SMBTest(ProtocolMixin, volumecase.VolumeTestCase):
         volume = self.cinder.add_volume(kind=exports.SMB, **kwargs)
         self.fabric.mark()
         return volume
+
+
+@ddt.ddt
+class SMBTest(ProtocolMixin, SMBVolumes):
+    """D1: see there."""
 
     def test_limits_of_the_volume(self):
         """D4, L056: Cinder's front-end limits; operations before bytes."""
@@ -167,8 +175,7 @@ class OwnShareTest(volumecase.VolumeTestCase):
         self.assert_same_bytes(server, volume, b'local')
 
 
-class FibreChannelTest(ProtocolMixin, ExtendMixin,
-                       volumecase.VolumeTestCase):
+class FibreChannelTest(ProtocolMixin, ExtendMixin, Volumes):
     """D1: one path without MPIO."""
 
     HOSTS = ({'name': 'HV1', 'extra': {'fc_hbas': [
@@ -188,8 +195,8 @@ class FibreChannelTest(ProtocolMixin, ExtendMixin,
         self.assert_same_bytes(server, volume, b'found')
 
 
-class FibreChannelPathsTest(ProtocolMixin, volumecase.VolumeTestCase):
-    """D1, L113: two adapters, two ports, MPIO."""
+class FibreChannelPathsVolumes(Volumes):
+    """Two adapters, two ports, MPIO."""
 
     HOSTS = ({'name': 'HV1', 'extra': {'mpio': True, 'fc_hbas': [
         {'wwnn': '2000000000000001', 'wwpns': ['2100000000000001']},
@@ -205,8 +212,12 @@ class FibreChannelPathsTest(ProtocolMixin, volumecase.VolumeTestCase):
             **kwargs)
 
 
-class RBDTest(ProtocolMixin, ExtendMixin, volumecase.VolumeTestCase):
-    """D1, L108: images that are mapped as disks."""
+class FibreChannelPathsTest(ProtocolMixin, FibreChannelPathsVolumes):
+    """D1, L113: see there."""
+
+
+class RBDVolumes(Volumes):
+    """Images that are mapped as disks."""
 
     def setUp(self):
         super().setUp()
@@ -225,6 +236,10 @@ class RBDTest(ProtocolMixin, ExtendMixin, volumecase.VolumeTestCase):
 
     def add(self, **kwargs):
         return self.cinder.add_volume(kind=exports.RBD, **kwargs)
+
+
+class RBDTest(ProtocolMixin, ExtendMixin, RBDVolumes):
+    """D1, L108: see there."""
 
     def test_detach_that_learns_nothing_of_the_mapping_fails(self):
         """It stays mapped, so the server must not be told otherwise."""

@@ -11,29 +11,36 @@ import collections
 import ddt
 
 from tests.functional import test_b_faults
+from tests.functional import test_d_protocols
 from tests.functional import volumecase
 
-HANDS = 4
+HANDS = 3
 TEXT = b'data of the user'
 
 
 class VolumeFaults(volumecase.VolumeTestCase, test_b_faults.FaultSweep):
-    """One server of generation 2, and a volume with CHAP."""
+    """One server of generation 2, and a volume over iSCSI with CHAP."""
+
+    protocol = 'iSCSI'
 
     def _set_flags(self):
         super()._set_flags()
         self.flags(volume_attach_retry_count=0, group='hyperv')
 
-    def setUp(self):
-        super().setUp()
-        self.volume = self.cinder.add_volume(content=TEXT, chap=True)
+    def add(self, **kwargs):
+        return self.cinder.add_volume(chap=True, **kwargs)
+
+    def forget(self):
+        """Nothing to do: the disk goes with its session."""
 
     def boot_server(self):
+        self.volume = self.add(content=TEXT)
         self.server = self._wait_for_state_change(self.try_boot(), 'ACTIVE')
         self.before = sorted(self.fabric.problems())
 
     def check_as_before(self, what):
         """Nothing of the volume is left, the server runs on."""
+        self.forget()
         self.assertEqual(self.before, sorted(self.fabric.problems()), what)
         self.assertEqual('running', self.vm(self.server).state, what)
         self.assertFalse(self._is_known(self.server, self.volume), what)
@@ -46,7 +53,7 @@ class VolumeFaults(volumecase.VolumeTestCase, test_b_faults.FaultSweep):
 
 
 @ddt.ddt
-class AttachFaultsTest(VolumeFaults):
+class AttachSweep:
 
     @ddt.data(*range(HANDS))
     def test_volume_is_attached_or_not_at_all(self, hand):
@@ -59,8 +66,9 @@ class AttachFaultsTest(VolumeFaults):
         outcomes = collections.Counter(
             self.attach_with_fault(*call) for call in calls[hand::HANDS])
         self.attach(self.server, self.volume)
-        self.tell(f'Attach: {outcomes.total()} of {len(calls)} calls failed '
-                  f'once each: {outcomes["Error"]} attaches failed, '
+        self.tell(f'Attach over {self.protocol}: {outcomes.total()} of '
+                  f'{len(calls)} calls failed once each: '
+                  f'{outcomes["Error"]} attaches failed, '
                   f'{outcomes["Success"]} got over it')
         self.assertEqual(len(calls[hand::HANDS]), outcomes.total())
 
@@ -76,7 +84,7 @@ class AttachFaultsTest(VolumeFaults):
 
 
 @ddt.ddt
-class DetachFaultsTest(VolumeFaults):
+class DetachSweep:
 
     @ddt.data(*range(HANDS))
     def test_detach_works_in_the_end(self, hand):
@@ -87,9 +95,10 @@ class DetachFaultsTest(VolumeFaults):
             lambda: self.detach(self.server, self.volume))
         outcomes = collections.Counter(
             self.detach_with_fault(*call) for call in calls[hand::HANDS])
-        self.tell(f'Detach: {outcomes.total()} of {len(calls)} calls failed '
-                  f'once each: {outcomes["Error"]} detaches had to be '
-                  f'repeated, {outcomes["Success"]} got over it')
+        self.tell(f'Detach over {self.protocol}: {outcomes.total()} of '
+                  f'{len(calls)} calls failed once each: '
+                  f'{outcomes["Error"]} detaches had to be repeated, '
+                  f'{outcomes["Success"]} got over it')
 
     def detach_with_fault(self, kind, number, label):
         what = f'{kind} {number} {label}'
@@ -101,3 +110,48 @@ class DetachFaultsTest(VolumeFaults):
             self.detach(self.server, self.volume)
         self.check_as_before(what)
         return result
+
+
+class AttachFaultsTest(AttachSweep, VolumeFaults):
+    pass
+
+
+class DetachFaultsTest(DetachSweep, VolumeFaults):
+    pass
+
+
+class SMBFaults(test_d_protocols.SMBVolumes, VolumeFaults):
+    protocol = 'SMB'
+
+
+class SMBAttachFaultsTest(AttachSweep, SMBFaults):
+    pass
+
+
+class SMBDetachFaultsTest(DetachSweep, SMBFaults):
+    pass
+
+
+class FibreChannelFaults(test_d_protocols.FibreChannelPathsVolumes,
+                         VolumeFaults):
+    protocol = 'Fibre Channel'
+
+
+class FibreChannelAttachFaultsTest(AttachSweep, FibreChannelFaults):
+    pass
+
+
+class FibreChannelDetachFaultsTest(DetachSweep, FibreChannelFaults):
+    pass
+
+
+class RBDFaults(test_d_protocols.RBDVolumes, VolumeFaults):
+    protocol = 'RBD'
+
+
+class RBDAttachFaultsTest(AttachSweep, RBDFaults):
+    pass
+
+
+class RBDDetachFaultsTest(DetachSweep, RBDFaults):
+    pass

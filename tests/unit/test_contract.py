@@ -95,7 +95,7 @@ class ContractTest(unittest.TestCase):
                                              '__wrapped__')])
 
     # L173
-    @ddt.data('set_admin_password', 'swap_volume', 'get_vnc_console')
+    @ddt.data('set_admin_password', 'get_vnc_console')
     def test_what_is_not_supported_is_left_to_novas_refusal(self, name):
         self.assertIs(getattr(nova_driver.ComputeDriver, name),
                       getattr(driver.HyperVDriver, name))

@@ -77,7 +77,7 @@ class BorderTest(hostcase.HostTestCase):
     def test_host_that_went_down_has_no_uptime(self):
         self.assertIn('up', self.driver.get_host_uptime())
 
-    @ddt.data(('swap_volume', 6),
+    @ddt.data(('get_vnc_console', 2),
               ('set_admin_password', 2))
     @ddt.unpack
     def test_what_is_not_supported_says_so(self, method, arguments):

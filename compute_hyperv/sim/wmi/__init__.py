@@ -16,7 +16,8 @@ PROVIDERS = (
     'virtualization_summary', 'virtualization_devices',
     'virtualization_planned', 'virtualization_export',
     'virtualization_migration', 'virtualization_images', 'network',
-    'network_ports', 'network_features', 'metrics', 'cimv2', 'storage',
+    'network_ports', 'network_features', 'metrics', 'cimv2',
+    'performance', 'storage',
     'standardcimv2', 'smb', 'hgs')
 
 

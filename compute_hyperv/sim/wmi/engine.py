@@ -25,6 +25,7 @@ from .objects import wire
 from .registry import Call
 from .registry import computed
 from .registry import find_computed
+from .registry import live
 from .registry import method
 from .registry import on_delete
 from .registry import on_put
@@ -35,8 +36,8 @@ if typing.TYPE_CHECKING:
     from .. import host as host_module
 
 __all__ = ('Call', 'Embedded', 'NotSimulated', 'Record', 'Store',
-           'computed', 'fail', 'method', 'on_delete', 'on_put', 'wire',
-           'x_wmi')
+           'computed', 'fail', 'live', 'method', 'on_delete', 'on_put',
+           'wire', 'x_wmi')
 
 Props = typing.Dict[str, typing.Any]
 

@@ -111,6 +111,7 @@ def _instance(rec: typing.Optional[engine.Record]) -> Wire:
 def _matching(store: engine.Store, plan: _Plan
               ) -> typing.Iterator[typing.Tuple[engine.Record,
                                                 engine.Props]]:
+    registry.refresh(store.host, store.namespace, plan.cls)
     terms = plan.condition.terms
     path = next((text for kind, text in terms if kind == 'path'), None)
     if path is not None:

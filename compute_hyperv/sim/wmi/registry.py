@@ -66,6 +66,8 @@ class Computed(typing.NamedTuple):
 _methods: typing.Dict[typing.Tuple[str, str, str], Handler] = {}
 _computed: typing.Dict[typing.Tuple[str, str],
                        typing.List[Computed]] = {}
+_live: typing.Dict[typing.Tuple[str, str],
+                   typing.Callable[[typing.Any], None]] = {}
 _puts: typing.Dict[typing.Tuple[str, str], PutHandler] = {}
 _deletes: typing.Dict[typing.Tuple[str, str], DeleteHandler] = {}
 
@@ -96,6 +98,26 @@ def computed(namespace: str, cls: str, *names: str
             Computed(frozenset(names), function))
         return function
     return register
+
+
+def live(namespace: str, cls: str) -> typing.Callable[[H], H]:
+    """Register ``f(host)``, called before instances of *cls* are sought.
+
+    It makes and deletes them, for classes whose instances come and go
+    without anybody's doing.
+    """
+    def register(function: H) -> H:
+        _live[namespace.lower(), cls.lower()] = function
+        return function
+    return register
+
+
+def refresh(host: typing.Any, namespace: str, cls: 'schema.ClassDef'
+            ) -> None:
+    """Bring the instances of *cls* up to date."""
+    function = _live.get((namespace.lower(), cls.low))
+    if function is not None:
+        function(host)
 
 
 def on_put(namespace: str, cls: str) -> typing.Callable[[H], H]:

@@ -277,12 +277,7 @@ class Move(Step):
         vm = self.vm
         power.power_off(vm)
         system.destroy(vm)
-        if not self.request.flag('RetainVhdCopiesOnSource') and not (
-                self.request.flag('AvoidRemovingVHDs')):
-            disks.remove_sources(unmanaged=self.request.flag(
-                'RemoveSourceUnmanagedVhds'))
-        else:
-            disks.files.keep()
+        disks.leave_sources(self.request.flag)
 
     # -- failure
     def undo(self) -> None:
@@ -363,8 +358,7 @@ class StorageMove(Step):
                 vm.host.v2.update(medium, HostResource=old[medium.path])
             raise
         self.unmark()
-        disks.remove_sources(unmanaged=self.request.flag(
-            'RemoveSourceUnmanagedVhds'))
+        disks.leave_sources(self.request.flag)
 
     def _rename(self, media: list[engine.Record],
                 disks: movedisks.Disks) -> None:

@@ -296,7 +296,11 @@ class UptimeTest(MoveCase):
 class StorageMoveTest(MoveCase):
     """Type 32769: the disks of one VM go elsewhere on its host."""
 
-    def test_running(self):
+    def test_old_file_stays_if_told_so(self):
+        """RetainVhdCopiesOnSource."""
+        self.test_running(retain=True)
+
+    def test_running(self, retain=False):
         """HostResource changes at the end, the old file goes."""
         self.make_machine()
         self.start()
@@ -305,6 +309,7 @@ class StorageMoveTest(MoveCase):
         disk.HostResource = ['C:\\Elsewhere\\root.vhdx']
         settings = self.wmi.Msvm_VirtualSystemMigrationSettingData(
             MigrationType=32769)[0]
+        settings.RetainVhdCopiesOnSource = retain
         service = self.wmi.Msvm_VirtualSystemMigrationService()[0]
         job, code = service.MigrateVirtualSystemToHost(
             ComputerSystem=self.system().path_(),
@@ -314,6 +319,6 @@ class StorageMoveTest(MoveCase):
             code, self.job(job).JobState, self.job(job).JobType))
         self.assertEqual(content, self.content(
             self.host, 'C:\\Elsewhere\\root.vhdx'))
-        self.assertFalse(self.host.storage.exists(ROOT))
+        self.assertEqual(retain, self.host.storage.exists(ROOT))
         with self.assertRaises(OSError):
             self.files.remove('C:\\Elsewhere\\root.vhdx')   # the VM's

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Another volume in the place of one that a server uses, with its data.
+
+Cinder asks for it when it moves a volume in use to another backend (retype,
+migrate). Hyper-V copies virtual disks under a running guest, so volumes on
+SMB shares can move to SMB shares. Disks that are passed through it cannot
+copy: those are refused before anything is changed.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_log import log as logging
+
+from compute_hyperv import diskops
+from compute_hyperv import errors
+from compute_hyperv import heldvolumes
+from compute_hyperv import jobwaits
+from compute_hyperv import model
+from compute_hyperv import operation
+from compute_hyperv import oswin
+from compute_hyperv import paths as paths_module
+from compute_hyperv import volumeops
+
+LOG = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
+#: Cinder's empty file, out of the way until the data is there.
+_ASIDE = '.empty'
+
+
+class VolumeSwap:
+    """Moves the data of volumes in files.
+
+    :param copy_timeout_s: how long a copy may take.
+    :param jobs_timeout_s: how long a copy that is cancelled may take to
+        end.
+    """
+
+    def __init__(self, *, win: oswin.Win, paths: paths_module.Paths,
+                 disks: diskops.DiskOps, volumes: volumeops.VolumeOps,
+                 held: heldvolumes.HeldVolumes, copy_timeout_s: int,
+                 jobs_timeout_s: int) -> None:
+        self._win = win
+        self._paths = paths
+        self._disks = disks
+        self._volumes = volumes
+        self._held = held
+        self._copy_timeout_s = copy_timeout_s
+        self._jobs_timeout_s = jobs_timeout_s
+
+    def swap(self, instance: Any, old: Mapping[str, Any],
+             new: Mapping[str, Any], size_gib: int) -> None:
+        """Let an instance have another volume with the same data.
+
+        The drive keeps its slot, its limits, and the id of the old volume,
+        which Cinder gives to the new one in the end.
+
+        :param old: connection of the volume, *new* that of the other.
+        :param size_gib: what the guest shall see then; 0 if as before.
+        :raises NotSupportedByHost: one of them is no file, or they are too
+            different; nothing has changed.
+        :raises HyperVError: the instance has the old volume, unchanged.
+        """
+        volume_id = str(old['serial'])
+        self._refuse_disks(old, new)
+        with self._held.alone(instance, volume_id):
+            source = self._held.path(instance.name, volume_id)
+            with operation.Rollback(f'move of volume {volume_id}') as undo:
+                undo.on_failure(self._volumes.release, new)
+                target = self._volumes.connect(new).path
+                self._refuse_formats(source, target)
+                if size_gib:
+                    # First, for what comes last must not fail.
+                    self._grow(instance, volume_id, source,
+                               size_gib * model.GIB)
+                self._move(instance, volume_id, source, target, undo)
+        LOG.info("Volume %s has moved from %s to %s.", volume_id, source,
+                 target, instance=instance)
+        self._try('the old volume', self._volumes.release, old)
+
+    # -- refusals ---------------------------------------------------------
+
+    def _refuse_disks(self, *connections: Mapping[str, Any]) -> None:
+        for connection in connections:
+            if not self._volumes.is_file(connection):
+                raise errors.NotSupportedByHost(
+                    reason=f"volume {connection['serial']} is a disk that "
+                           'is passed through, and Hyper-V copies none '
+                           'under a guest; detach it first')
+
+    def _refuse_formats(self, source: str, target: str) -> None:
+        if self._disks.info(source).parent_path is not None:
+            raise errors.NotSupportedByHost(
+                reason=f'{source} is on top of snapshots')
+        if (self._disks.info(source).format
+                is not self._disks.info(target).format):
+            raise errors.NotSupportedByHost(
+                reason=f'{source} and {target} are of different formats, '
+                       'and Hyper-V does not convert under a guest')
+
+    # -- parts ------------------------------------------------------------
+
+    def _grow(self, instance: Any, volume_id: str, path: str,
+              size_bytes: int) -> None:
+        if size_bytes > self._disks.info(path).virtual_size_bytes:
+            with self._held.released(instance, volume_id):
+                self._disks.resize(path, size_bytes)
+
+    def _move(self, instance: Any, volume_id: str, source: str, target: str,
+              undo: operation.Rollback) -> None:
+        aside = target + _ASIDE
+        undo.on_failure(self._put_back, target, aside)
+        self._paths.rename(target, aside)
+        try:
+            if self._win.state(instance.name) is oswin.VMState.PAUSED:
+                self._copy(instance, volume_id, source, target)
+            else:
+                with jobwaits.within(self._copy_timeout_s):
+                    self._held.move(instance.name, volume_id, target)
+        except Exception as exc:
+            # The VM tells whether it was done all the same.
+            if not errors.is_expected(exc) or not self._has_moved(
+                    instance, volume_id, target):
+                raise
+            LOG.warning("Volume %s has moved, but: %s", volume_id,
+                        errors.text_of(exc), instance=instance)
+        self._try(aside, self._paths.remove, aside)
+
+    def _copy(self, instance: Any, volume_id: str, source: str,
+              target: str) -> None:
+        """For a guest that stands still anyway."""
+        with self._held.released(instance, volume_id) as held:
+            self._paths.copy(source, target)
+            held.paths = [target, source]
+
+    def _has_moved(self, instance: Any, volume_id: str,
+                   target: str) -> bool:
+        self._try('the copy', self._win.stop_jobs, instance.name,
+                  self._jobs_timeout_s)
+        path = operation.retry(
+            self._held.path, instance.name, volume_id, on=(Exception,),
+            only_if=errors.is_expected, attempts=_ATTEMPTS)
+        return paths_module.same(path, target)
+
+    def _put_back(self, target: str, aside: str) -> None:
+        """Cinder deletes its file, or uses it another time."""
+        if self._paths.exists(aside):
+            self._paths.remove(target)
+            self._paths.rename(aside, target)
+
+    def _try(self, what: str, call: Any, *args: Any) -> None:
+        """What does not change the outcome."""
+        try:
+            operation.retry(call, *args, on=(Exception,),
+                            only_if=errors.is_expected, attempts=_ATTEMPTS)
+        except Exception as exc:
+            if not errors.is_expected(exc):
+                raise
+            LOG.warning("Cannot get rid of %s: %s", what,
+                        errors.text_of(exc))
