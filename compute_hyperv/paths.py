@@ -222,12 +222,27 @@ class Paths:
         return self._files.host_path(path)
 
     def exists(self, path: str) -> bool:
-        """Whether a file or directory is there."""
-        return self._files.exists(path)
+        """Whether a file or directory is there.
+
+        :raises OSError: nobody can tell. What Python's own function takes
+            for missing then may be the disk of an instance.
+        """
+        try:
+            self._files.mtime(path)
+        except OSError as exc:
+            if _is_missing(exc) or isinstance(exc, NotADirectoryError):
+                return False
+            raise
+        return True
 
     def is_dir(self, path: str) -> bool:
-        """Whether *path* is a directory."""
-        return self._files.is_dir(path)
+        """Whether *path* is a directory.
+
+        :raises OSError: nobody can tell.
+        """
+        # A false answer may be an error, see exists().
+        return self._files.is_dir(path) or (
+            self.exists(path) and self._files.is_dir(path))
 
     def list_dir(self, path: str) -> list[str]:
         """Names in a directory; none if it does not exist.
@@ -241,7 +256,7 @@ class Paths:
 
     def make_dir(self, path: str) -> bool:
         """Make a directory and its parents; whether this call made it."""
-        if self._files.is_dir(path):
+        if self.is_dir(path):
             return False
         self._files.make_dirs(path)
         return True

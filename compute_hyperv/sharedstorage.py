@@ -10,11 +10,17 @@ keeps in its caches.
 
 from typing import Any
 
+from oslo_log import log as logging
 from oslo_utils import uuidutils
 
+from compute_hyperv import operation
 from compute_hyperv import paths as paths_module
 
+LOG = logging.getLogger(__name__)
+
 _PREFIX = 'probe-'
+_ATTEMPTS = 3
+_DELAY_S = 0.2
 
 
 class SharedStorage:
@@ -54,8 +60,18 @@ class SharedStorage:
                 == probe['name'].encode())
 
     def remove_probe(self, probe: dict[str, str]) -> None:
-        """Remove the file; a missing one is fine."""
-        self._paths.remove(self._path(probe))
+        """Remove the file; a missing one is fine.
+
+        One that stays does no harm, but an error here would keep
+        nova-compute from starting.
+        """
+        path = self._path(probe)
+        try:
+            operation.retry(self._paths.remove, path, on=(OSError,),
+                            attempts=_ATTEMPTS, delay_s=_DELAY_S)
+        except OSError as exc:
+            LOG.warning("%s cannot be deleted now; it goes with the "
+                        "instance: %s", path, exc)
 
     def _path(self, probe: dict[str, str]) -> str:
         # The other host may have another instances_path.

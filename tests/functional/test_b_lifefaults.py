@@ -114,12 +114,17 @@ class LifeFaults(base.TestCase):
             and not any(part in path for part in PASSING))
 
     def assert_data(self, what, host='HV1'):
-        for name in ('root.vhdx', 'eph0.vhdx'):
-            path = ntpath.join(self.driver(host)._ops.vms._paths.
-                               instance_dir(self.name), name)
-            with self.open_disk(path, host) as disk:
-                self.assertEqual(MARK, disk.read(MARK_AT, len(MARK)),
-                                 (what, name))
+        self.assert_root(what, host)
+        self.assert_marked('eph0.vhdx', what, host)
+
+    def assert_root(self, what, host='HV1'):
+        self.assert_marked('root.vhdx', what, host)
+
+    def assert_marked(self, name, what, host):
+        path = ntpath.join(base.CONF.instances_path, self.name, name)
+        with self.open_disk(path, host) as disk:
+            self.assertEqual(MARK, disk.read(MARK_AT, len(MARK)),
+                             (what, name))
 
     def assert_looks(self, wanted, what, **changes):
         self.assertEqual(wanted | changes, self.looks(), what)
