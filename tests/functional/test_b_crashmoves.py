@@ -46,7 +46,7 @@ class MoveCrashCase(crashcase.ServerCrashCase):
         what = f'{host} {kind} {number} {label}'
         with self.killing(kind, number, host):
             operate()
-            self.until(lambda: self.is_dead(host), what)
+            self.wait_for_death(what, host)
         self.replace(host)
         return what
 
@@ -83,13 +83,13 @@ class MoveCrashCase(crashcase.ServerCrashCase):
 @ddt.ddt
 class ResizeCrashFaultsTest(MoveCrashCase):
 
-    def sweep(self, host, step, hand, after=None):
+    def sweep(self, host, kills, hand, after=None):
         self.whole_resize()     # the target has the image from now on
         self.revert()
         self.own_names = self.names()
         calls = self.recorded(self.whole_resize, host, after)
         self.revert()
-        own = self.share(calls, step, hand, HANDS)
+        own = self.share(calls, kills, hand, HANDS)
         outcomes = collections.Counter()
         for call in own:
             what = self.run_and_die(self.resize, host, *call)
@@ -106,14 +106,14 @@ class ResizeCrashFaultsTest(MoveCrashCase):
     @ddt.data(*range(HANDS))
     def test_source(self, hand):
         """A9, L086: taken back, or on its way; nothing lost."""
-        self.sweep('HV1', 6, hand)
+        self.sweep('HV1', 20, hand)
 
     @ddt.data(*range(HANDS))
     def test_target(self, hand):
         """A9, L085: it arrives anew."""
         # Nova itself does not recover from the loss of its first request
         # to the target, for which the driver does nothing.
-        self.sweep('HV2', 6, hand, after='HV1')
+        self.sweep('HV2', 20, hand, after='HV1')
 
 
 class LiveCase(MoveCrashCase):
@@ -150,14 +150,14 @@ class LiveCase(MoveCrashCase):
 @ddt.ddt
 class LiveCrashFaultsTest(LiveCase):
 
-    def sweep(self, host, step, hand):
+    def sweep(self, host, kills, hand):
         self.boots = self.vm_now().boot[1]
         self.live_migrate()
         self.live_migrate('HV1')
         self.own_names = self.names()
         calls = self.recorded(self.live_migrate, host)
         self.live_migrate('HV1')
-        own = self.share(calls, step, hand, HANDS)
+        own = self.share(calls, kills, hand, HANDS)
         outcomes = collections.Counter()
         for call in own:
             what = self.run_and_die(self.begin, host, *call)
@@ -181,11 +181,11 @@ class LiveCrashFaultsTest(LiveCase):
     @ddt.data(*range(HANDS))
     def test_source(self, hand):
         """A9, L079: on one host, wholly; running all the time."""
-        self.sweep('HV1', 4, hand)
+        self.sweep('HV1', 20, hand)
 
     @ddt.data(*range(HANDS))
     def test_target(self, hand):
-        self.sweep('HV2', 4, hand)
+        self.sweep('HV2', 16, hand)
 
 
 class LiveRestartTest(LiveCase):
