@@ -109,7 +109,7 @@ class Arrivals:
 
     def _source_dir(self, record: model.MoveRecord) -> str:
         directory = record.directory if self._is_here(record) else record.unc
-        if not self._paths.is_dir(directory):
+        if not self._paths.can_read(directory):
             raise errors.DiskOperationFailed(
                 reason=f'{directory} cannot be read. The account that runs '
                        'nova-compute needs the right to do so on both hosts; '

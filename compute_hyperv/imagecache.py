@@ -14,6 +14,7 @@ with the cache, so hosts with one cache on shared storage share it too.
 
 from collections.abc import Callable
 from collections.abc import Iterator
+import contextlib
 import dataclasses
 import ntpath
 import re
@@ -30,7 +31,6 @@ from compute_hyperv import images
 from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import operation
-from compute_hyperv import paths
 from compute_hyperv import paths as paths_module
 
 LOG = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class ImageCache(nova_imagecache.ImageCacheManager):
     :param now: seconds since the epoch, as file times are counted.
     """
 
-    def __init__(self, *, paths: paths.Paths, locks: locks.Locks,
+    def __init__(self, *, paths: paths_module.Paths, locks: locks.Locks,
                  disks: diskops.DiskOps, images: images.Images,
                  use_cow: bool, ages: Ages,
                  now: Callable[[], float] = time.time) -> None:
@@ -144,7 +144,7 @@ class ImageCache(nova_imagecache.ImageCacheManager):
         :returns: whether it could be read; it may have nothing.
         :raises OSError: a file cannot be copied.
         """
-        if not self._paths.is_dir(directory):
+        if not self._paths.can_read(directory):
             return False
         names = [name for name in self._paths.list_dir(directory)
                  if (match := _ENTRY.fullmatch(name))
@@ -345,8 +345,9 @@ class ImageCache(nova_imagecache.ImageCacheManager):
             try:
                 parent = self._disks.info(path).parent_path
             except (*errors.OS_WIN_ERRORS, OSError) as exc:
-                if not self._paths.exists(path):
-                    continue            # the instance went away meanwhile
+                with contextlib.suppress(OSError):
+                    if not self._paths.exists(path):
+                        continue        # the instance went away meanwhile
                 LOG.warning("Unused images are kept: the parent of %s "
                             "cannot be told: %s", path, exc)
                 return None

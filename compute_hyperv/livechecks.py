@@ -95,7 +95,7 @@ class LiveChecks:
         if not paths.is_shared(self._paths.instances_dir):
             return False
         directory = self._paths.instance_dir(instance.name)
-        if not self._paths.is_dir(directory):
+        if not self._paths.can_read(directory):
             raise errors.DiskOperationFailed(
                 reason=f'{directory} is out of reach, or the hosts have '
                        'different instances_path')
@@ -124,7 +124,7 @@ class LiveChecks:
         image_id = str(instance.image_ref)
         source = self.cache_of(instance.node)
         if (not self._image_cache.can_get(context, image_id)
-                and not self._paths.is_dir(source)):
+                and not self._paths.can_read(source)):
             raise exception.ImageNotFound(
                 f'Image {image_id} is neither cached here nor in Glance, '
                 f'and {source} of the other host cannot be read.')

@@ -221,7 +221,6 @@ class MigrationOps:
             put aside would be deleted.
         """
         home = self._paths.instance_dir(instance.name)
-        # A directory that cannot be read just now would count as a file.
         names = tuple(name for name in self._paths.list_dir(home)
                       if name.lower() not in vmdefinition.FOLDERS and
                       not self._paths.is_dir(ntpath.join(home, name)))

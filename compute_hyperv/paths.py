@@ -35,7 +35,6 @@ from typing import Any
 from typing import IO
 
 from nova import utils as nova_utils
-from oslo_log import log as logging
 
 from compute_hyperv import errors
 from compute_hyperv import model
@@ -46,8 +45,6 @@ if sys.platform == 'win32':
     import msvcrt
 else:
     import fcntl
-
-LOG = logging.getLogger(__name__)
 
 #: Windows codes that pass when Hyper-V, a backup or a virus scanner lets go:
 #: sharing violation, directory not empty.
@@ -209,7 +206,7 @@ class Paths:
         own = {ntpath.basename(self.base_dir).lower(), 'locks', 'export'}
         for name in self.list_dir(self.instances_dir):
             path = ntpath.join(self.instances_dir, name)
-            if name.lower() not in own and self._files.is_dir(path):
+            if name.lower() not in own and self.is_dir(path):
                 yield name
 
     def _in(self, vm_name: str, file_name: str) -> str:
@@ -224,25 +221,19 @@ class Paths:
     def exists(self, path: str) -> bool:
         """Whether a file or directory is there.
 
-        :raises OSError: nobody can tell. What Python's own function takes
-            for missing then may be the disk of an instance.
+        :raises OSError: nobody can tell; that is not the same as no.
         """
-        try:
-            self._files.mtime(path)
-        except OSError as exc:
-            if _is_missing(exc) or isinstance(exc, NotADirectoryError):
-                return False
-            raise
-        return True
+        return _leads_on(self._files.mtime, path)
 
     def is_dir(self, path: str) -> bool:
-        """Whether *path* is a directory.
+        """Whether *path* is a directory; raises as :meth:`exists` does."""
+        return _leads_on(self._files.list_dir, path)
 
-        :raises OSError: nobody can tell.
-        """
-        # A false answer may be an error, see exists().
-        return self._files.is_dir(path) or (
-            self.exists(path) and self._files.is_dir(path))
+    def can_read(self, directory: str) -> bool:
+        """Whether a directory is there and this service may read it."""
+        with contextlib.suppress(OSError):
+            return self.is_dir(directory)
+        return False
 
     def list_dir(self, path: str) -> list[str]:
         """Names in a directory; none if it does not exist.
@@ -351,11 +342,10 @@ class Paths:
                 raise
 
     def _delete_tree(self, path: str) -> None:
-        # is_dir() would take an unreadable directory for a missing one.
         try:
             for name in self._files.list_dir(path):
                 below = ntpath.join(path, name)
-                if self._files.is_dir(below):
+                if self.is_dir(below):
                     self._delete_tree(below)
                 else:
                     self._remove(below)
@@ -395,3 +385,14 @@ def _is_busy(exc: BaseException) -> bool:
 def _is_missing(exc: OSError) -> bool:
     return (isinstance(exc, FileNotFoundError) or
             getattr(exc, 'winerror', None) in _NOT_FOUND)
+
+
+def _leads_on(call: Callable[[str], object], path: str) -> bool:
+    """Whether *call* found what it needs at *path*."""
+    try:
+        call(path)
+    except OSError as exc:
+        if isinstance(exc, NotADirectoryError) or _is_missing(exc):
+            return False
+        raise
+    return True

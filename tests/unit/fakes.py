@@ -39,13 +39,15 @@ class Failing:
 class FolderFiles:
     """Files by Windows paths, in a folder of this machine.
 
-    :param busy: path → how many more times it is in use.
+    :ivar busy: path → how many more times it is in use.
+    :ivar unreachable: whether the share does not answer.
     """
 
     def __init__(self, root):
         self._root = root
         self.busy = {}
         self.code = 32
+        self.unreachable = False
 
     def host_path(self, path):
         return os.path.join(self._root,
@@ -62,16 +64,24 @@ class FolderFiles:
         error.winerror = winerror
         return error
 
+    def _reach(self):
+        if self.unreachable:
+            raise self._error(OSError, errno.EHOSTUNREACH, 53)
+
     def exists(self, path):
-        return os.path.exists(self.host_path(path))
+        return (not self.unreachable
+                and os.path.exists(self.host_path(path)))
 
     def is_file(self, path):
-        return os.path.isfile(self.host_path(path))
+        return (not self.unreachable
+                and os.path.isfile(self.host_path(path)))
 
     def is_dir(self, path):
-        return os.path.isdir(self.host_path(path))
+        return (not self.unreachable
+                and os.path.isdir(self.host_path(path)))
 
     def list_dir(self, path):
+        self._reach()
         return sorted(os.listdir(self.host_path(path)))
 
     def make_dirs(self, path):
@@ -109,6 +119,7 @@ class FolderFiles:
         return os.path.getsize(self.host_path(path))
 
     def mtime(self, path):
+        self._reach()
         return os.path.getmtime(self.host_path(path))
 
     def touch(self, path, mtime=None):

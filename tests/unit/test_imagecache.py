@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image cache: one download, grown copies, ageing."""
 
+import errno
 import os
 import threading
+from unittest import mock
 import uuid
 
 import ddt
@@ -303,6 +305,23 @@ class AgeingTest(CacheCase):
         with self.assertLogs('compute_hyperv.imagecache', 'WARNING') as logs:
             self.assertEqual(self.both, self.run_later(1000))
         self.assertIn(path, logs.output[0])
+
+    def test_nothing_is_removed_when_a_disk_cannot_be_reached(self):
+        """L022: neither its parent nor whether it is there can be told."""
+        path = self.child()
+        mtime = self.paths._files.mtime
+
+        def unreachable(one):
+            if one == path:
+                raise OSError(errno.EHOSTUNREACH, 'no answer', one)
+            return mtime(one)
+
+        with (mock.patch.object(self.paths._files, 'mtime', unreachable),
+              mock.patch.object(self.cache._disks, 'info', unreachable)):
+            self.assertEqual(self.both, self.run_later(1000))
+        self.assertEqual(self.both, self.run_later(0))
+        self.paths.remove(path)
+        self.assertEqual([], self.run_later(0))
 
     def test_image_that_is_being_worked_on_is_kept(self):
         release = self.paths.try_lock(f'image-{self.image_id}')

@@ -168,18 +168,33 @@ class FilesTest(unittest.TestCase):
     def test_remove_of_nothing_is_fine(self):
         self.paths.remove(f'{self.directory}\\nothing')
 
-    def test_directory_that_cannot_be_read_is_not_empty(self):
-        """L086: what seems not to be there would be deleted."""
-        def unreadable(path):
-            raise PermissionError(path)
+    def test_what_cannot_be_read_is_not_missing(self):
+        """L086: what seems not to be there would be deleted, or made anew."""
+        self.write('root.vhdx')
+        root = self.paths.root_path('vm', 'vhdx')
+        self.files.unreachable = True
+        for call in (lambda: self.paths.list_dir(self.directory),
+                     lambda: self.paths.exists(root),
+                     lambda: self.paths.is_dir(self.directory),
+                     lambda: self.paths.find_root('vm'),
+                     lambda: self.paths.make_dir(self.directory),
+                     lambda: self.paths.delete_tree(self.directory),
+                     lambda: list(self.paths.instance_dirs())):
+            self.assertRaises(OSError, call)
+        self.assertFalse(self.paths.can_read(self.directory))
+        self.files.unreachable = False
+        self.assertTrue(self.paths.can_read(self.directory))
+        self.assertEqual(root, self.paths.find_root('vm'))
 
-        self.paths.make_dir(self.directory)
-        self.paths._files.list_dir = unreadable
-        self.paths._files.is_dir = lambda path: False
-        self.assertRaises(PermissionError, self.paths.list_dir,
-                          self.directory)
-        del self.paths._files.list_dir, self.paths._files.is_dir
-        self.assertEqual([], self.paths.list_dir(self.directory + '2'))
+    def test_what_is_missing_is_told_by_its_code(self):
+        path = self.write('file')
+        for missing in (f'{self.directory}2', f'{path}\\below'):
+            self.assertEqual([], self.paths.list_dir(missing))
+            self.assertFalse(self.paths.exists(missing))
+            self.assertFalse(self.paths.is_dir(missing))
+            self.assertFalse(self.paths.can_read(missing))
+        self.assertFalse(self.paths.is_dir(path))
+        self.assertTrue(self.paths.is_dir(self.directory))
 
     def test_copy_appears_complete_or_not_at_all(self):
         source = self.write('a', b'content')

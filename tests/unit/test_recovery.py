@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
+from unittest import mock
 import uuid
 
 from compute_hyperv.sim import vm as sim_vm
@@ -30,6 +32,21 @@ class RecoveryTest(opscase.OpsTestCase):
         self.assertEqual([], self.vm_names)
         self.assertFalse(self.paths.exists(
             self.paths.instance_dir(self.instance.name)))
+
+    def test_vm_whose_disks_cannot_be_read_is_kept(self):
+        """A9, L086: a share that does not answer is not an empty one."""
+        self.define()
+        files = self.ops.recovery._paths._files
+        list_dir = files.list_dir
+
+        def unreachable(path):
+            if path.endswith(self.instance.name):
+                raise OSError(errno.EHOSTUNREACH, 'no answer', path)
+            return list_dir(path)
+
+        with mock.patch.object(files, 'list_dir', unreachable):
+            self.assertIn('no answer', self.run_recovery())
+        self.assertEqual([self.instance.name], self.vm_names)
 
     def test_vm_with_a_nic_or_a_disk_is_kept(self):
         self.define()
