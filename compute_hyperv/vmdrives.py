@@ -142,8 +142,18 @@ class VmDrives:
         vm.attach_volume_to_controller(vm_name, controller, slot.lun,
                                        host_disk, serial=volume_id)
 
-    def map_physical(self, drive: Drive, host_disk: str) -> None:
-        """Let a drive stand for another disk of the host."""
+    def map_physical(self, vm_name: str, drive: Drive,
+                     host_disk: str) -> None:
+        """Let a drive stand for another disk of the host.
+
+        :raises HyperVError: the memory of the VM is saved.
+        """
+        if self._win.state(vm_name) is oswin.VMState.SAVED:
+            raise errors.HyperVError(
+                reason=f'volume {drive.tag} of {vm_name} is another disk of '
+                       f'this host by now, and Hyper-V changes no disks of '
+                       f'a VM whose memory is saved; a hard reboot starts '
+                       f'it without that memory')
         self._win.vm.set_disk_host_res(drive.resource.path_(), host_disk)
 
     def remove_at(self, vm_name: str, slot: model.Slot) -> None:

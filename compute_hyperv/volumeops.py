@@ -238,7 +238,7 @@ class VolumeOps:
         if host_disk.upper() != drive.host_disk.upper():
             LOG.info("Volume %s of %s is %s now.", drive.tag, vm_name,
                      disk.path)
-            self._drives.map_physical(drive, host_disk)
+            self._drives.map_physical(vm_name, drive, host_disk)
 
     def check_host(self) -> None:
         """Warn of a host on which no disk can be passed through."""
