@@ -65,7 +65,7 @@ class LiveChecks:
         """
         self._checked(self._win.live.check_live_migration_config)
         shared = self._checked(self._is_shared, instance)
-        self._refuse_wrong_kind(shared, block_migration)
+        self._refuse_wrong_kind(instance, shared, block_migration)
         self._checked(self._refuse_existing, instance, shared)
         if self._vswitch:
             self._checked(self._win.net.get_vswitch_id, self._vswitch)
@@ -78,13 +78,14 @@ class LiveChecks:
             is_shared_instance_path=shared,
             migration=objects.Migration(dest_node=self._win.name))
 
-    def _refuse_wrong_kind(self, shared: bool,
+    def _refuse_wrong_kind(self, instance: Any, shared: bool,
                            block_migration: bool | None) -> None:
         if shared and block_migration:
             raise exception.InvalidLocalStorage(
                 path=self._paths.instances_dir,
                 reason='block migration is for disks that lie on one host')
-        if not shared and block_migration is False:
+        if (not shared and block_migration is False
+                and _full_bytes(instance)):
             raise exception.InvalidSharedStorage(
                 path=self._paths.instances_dir,
                 reason='without block migration, both hosts have to share '

@@ -40,10 +40,11 @@ class LiveMixin:
         return self._wait_for_server_parameter(
             server, {'status': status, 'OS-EXT-STS:task_state': None})
 
-    def live_migrate(self, server, status='completed', host='HV2'):
+    def live_migrate(self, server, status='completed', host='HV2',
+                     **body):
         """The server after a migration that ends with that status."""
         before = {item['id'] for item in self.api.get_migrations()}
-        self.begin(server, host)
+        self.begin(server, host, **body)
         self.until(lambda: [
             item for item in self.api.get_migrations()
             if item['id'] not in before and item['status'] == status],
