@@ -218,18 +218,22 @@ class VolumeOps:
         :raises UnknownDisk: a drive passes a disk through of which nobody
             knows whose it is; the VM must not start with it.
         """
-        known = {}
-        for connection in _connections(block_device_info):
-            disk = self.connect(connection)
-            if disk.number is not None:
-                known[_volume_id(connection)] = disk
+        known = self.connect_all(block_device_info)
         for drive in self._drives.all_of(vm_name):
+            disk = known.get(drive.tag)
             if drive.is_physical:
-                self._map(vm_name, drive, known.get(drive.tag))
+                self._map(vm_name, drive, disk)
+            elif (disk is not None and disk.number is None
+                  and self._drives.file_of(vm_name, drive) is None):
+                LOG.warning("%s gets back volume %s, which was taken from "
+                            "it for a moment when nova-compute ended.",
+                            vm_name, drive.tag)
+                self._drives.insert(vm_name, drive, disk.path,
+                                    vmdrives.Limits())
 
     def _map(self, vm_name: str, drive: vmdrives.Drive,
              disk: connectors.Disk | None) -> None:
-        if disk is None:
+        if disk is None or disk.number is None:
             raise errors.UnknownDisk(
                 vm_name=vm_name, tag=drive.tag or '(none)',
                 slot=f'{drive.slot.bus.value} {drive.slot.controller}:'

@@ -32,6 +32,18 @@ class ProtocolMixin:
         self.fabric.assert_clean()
         self.assertEqual(b'of the guest', volume.read(4096, 12))
 
+    def test_detach_and_delete_when_its_disk_is_gone(self):
+        """L015, L109: the storage took it away."""
+        server = self.boot(self.glance.add_disk('vhdx', **GEN2))
+        volume, other = self.add(), self.add()
+        for one in (volume, other):
+            self.attach(server, one)
+            self.vanish(one)
+        self.forget()
+        self.detach(server, volume)
+        self._delete_server(server)
+        self.assertEqual([], self.view().vm_names)
+
     def test_server_boots_from_it_after_the_host_did(self):
         """D2, L108, L157: found again under other numbers."""
         root, data = self.add(content=b'boot', shown={
@@ -54,6 +66,10 @@ class Volumes(volumecase.VolumeTestCase):
     def forget(self):
         """A host notices what it lost when it looks for disks."""
         self.driver()._win.disk.rescan_disks()
+
+    def vanish(self, volume):
+        """Take a unit away from everybody, with its data."""
+        volume.storage.delete()
 
 
 class ExtendMixin:
@@ -214,6 +230,30 @@ class FibreChannelPathsVolumes(Volumes):
 
 class FibreChannelPathsTest(ProtocolMixin, FibreChannelPathsVolumes):
     """D1, L113: see there."""
+
+
+class SharedFibreChannelTest(Volumes):
+
+    HOSTS = tuple({'name': f'HV{number}', 'extra': {'fc_hbas': [
+        {'wwnn': f'200000000000000{number}',
+         'wwpns': [f'210000000000000{number}']}]}} for number in (1, 2))
+
+    def test_two_hosts_attach_one_volume(self):
+        """D2: multiattach."""
+        volume = self.cinder.add_volume(
+            kind=exports.FibreChannel, ports=exports.FibreChannel.PORTS[:1],
+            shown={'multiattach': True})
+        servers = [self.boot(availability_zone=f'nova:HV{number}')
+                   for number in (1, 2)]
+        for server in servers:
+            self.attach(server, volume)
+        one, two = (self.drive_of(server, volume) for server in servers)
+        one.write(0, b'from one')
+        self.assertEqual(b'from one', two.read(0, 8))
+        self.detach(servers[0], volume)
+        two.write(0, b'from two')
+        self.detach(servers[1], volume)
+        self.assertEqual(b'from two', volume.read(0, 8))
 
 
 class RBDVolumes(Volumes):

@@ -170,6 +170,19 @@ class VolumeSnapshotTest(SnapshotCase):
         self.attach(server, volume)
         self.assertEqual(b'after it', self.guest_reads(server, volume))
 
+    def test_disk_that_was_taken_out_comes_back(self):
+        """A9, L105: nova-compute ended while Windows merged."""
+        server, volume, snapshot = self.with_snapshot()
+        self.write(server, volume, b'after it')
+        vms = self.driver()._win.vm
+        vms._jobutils.remove_virt_resource(next(
+            medium for medium in vms.get_vm_disks(self.vm(server).vm.name)[0]
+            if snapshot.id in medium.HostResource[0]))
+        self.assertIsNone(self.drive_of(server, volume))
+        self._reboot_server(server, hard=True)
+        self.check_uses(server, volume, snapshot.file)
+        self.assertEqual(b'after it', self.guest_reads(server, volume))
+
     def test_deletion_of_which_cinder_did_not_hear_is_repeated(self):
         """L106: what was merged before is not merged again."""
         server, volume, snapshot = self.with_snapshot()

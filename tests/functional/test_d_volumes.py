@@ -372,6 +372,65 @@ class SharedVolumeTest(volumecase.VolumeTestCase):
             self.detach(server, volume)
 
 
+@ddt.ddt
+class InitiatorsTest(volumecase.VolumeTestCase):
+    """``[hyperv] iscsi_initiator_list``."""
+
+    ADAPTERS = tuple(rf'PCI\HBA\000{number}_0' for number in range(3))
+    HOSTS = ({'name': 'HV1', 'extra': {
+        'mpio': True, 'iscsi_initiators': ADAPTERS}},)
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(iscsi_initiator_list=list(self.ADAPTERS[1:]),
+                   use_multipath_io=True, group='hyperv')
+
+    def test_sessions_are_made_by_those_that_are_named(self):
+        """D1: one session each, and one disk; all go with the volume."""
+        server, volume = self.boot(), self.cinder.add_volume()
+        self.attach(server, volume)
+        self.assertEqual(sorted(self.ADAPTERS[1:]), sorted(
+            session.login.instance
+            for session in self.host.initiator.sessions))
+        self.assert_same_bytes(server, volume, b'by two adapters')
+        self.detach(server, volume)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+
+class PathFailureTest(volumecase.VolumeTestCase):
+    """Sessions that broke."""
+
+    def test_session_that_broke_comes_back_with_a_hard_reboot(self):
+        """L114, L157: the storage was away and has forgotten us."""
+        server = self.boot()
+        volume = self.cinder.add_volume(chap=True)
+        self.attach(server, volume)
+        self.drive_of(server, volume).write(4096, b'before')
+        self.fabric.san.port_down(exports.PORTAL)
+        self.assertRaises(OSError, self.drive_of(server, volume).read, 0, 1)
+        self.fabric.san.port_up(exports.PORTAL)
+        self._reboot_server(server, hard=True)
+        self.assertEqual(b'before',
+                         self.drive_of(server, volume).read(4096, 6))
+        self.detach(server, volume)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+    def test_dead_storage_stops_a_hard_reboot(self):
+        """L108: no start with a disk that nobody has found; later it does."""
+        server = self.boot()
+        volume = self.cinder.add_volume()
+        self.attach(server, volume)
+        self.fabric.san.port_down(exports.PORTAL)
+        self.assertEqual('Error', self.result_of(server, 'reboot', lambda: (
+            self.api.post_server_action(
+                server['id'], {'reboot': {'type': 'HARD'}}))))
+        self.fabric.san.port_up(exports.PORTAL)
+        self._reboot_server(server, hard=True)
+        self.assert_same_bytes(server, volume, b'back again')
+
+
 class SharedVolumeOfOneHostTest(volumecase.VolumeTestCase):
 
     def test_second_server_is_refused_and_the_first_keeps_it(self):
