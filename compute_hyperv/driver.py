@@ -176,8 +176,10 @@ class HyperVDriver(volumemethods.VolumeMethods):
     def reboot(self, context, instance, network_info, reboot_type,
                block_device_info=None, bad_volumes_callback=None,
                accel_info=None, share_info=None):
-        self._ops.power.reboot(instance, network_info, block_device_info,
-                               soft=reboot_type == 'SOFT')
+        soft = reboot_type == 'SOFT'
+        if soft or not self._ops.interrupted.repair(context, instance):
+            self._ops.power.reboot(instance, network_info, block_device_info,
+                                   soft=soft)
 
     def pause(self, instance):
         self._ops.power.pause(instance)

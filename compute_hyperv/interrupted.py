@@ -61,6 +61,10 @@ class Interrupted:
         self._volumes = volumes
         self._cinder = cinder
 
+    def repair(self, context: Any, instance: Any) -> bool:
+        """See :meth:`interruptedmoves.InterruptedArrivals.repair`."""
+        return self._arrivals.repair(context, instance)
+
     def process(self, context: Any, host: str,
                 instances: Iterable[Any]) -> None:
         """Look after the instances of this host, each for itself.

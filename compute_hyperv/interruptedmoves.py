@@ -56,11 +56,43 @@ class InterruptedArrivals:
                          daemon=True,
                          name=f'arrival-{instance.name}').start()
 
-    def _finish(self, context: Any, instance: Any) -> None:
-        migration = objects.Migration.get_by_id_and_instance(
-            context, instance.migration_context.migration_id, instance.uuid)
+    def repair(self, context: Any, instance: Any) -> bool:
+        """Let an instance arrive that failed to, by a hard reboot.
+
+        Nova left it on this host, in ERROR, with its old flavor, and has
+        forgotten what the source keeps.
+
+        :returns: whether that was the case; else nothing is done.
+        """
+        if (not self._moves.is_kept(instance)
+                or self._win.find_owner(instance.name) is not None
+                or instance.migration_context is None):
+            return False
+        migration = self._migration(context, instance)
+        LOG.warning("It failed to arrive from %s and does so again.",
+                    migration.source_compute, instance=instance)
+        self._arrive(context, instance, migration, power_on=True)
         try:
-            self._arrive(context, instance, migration)
+            self._moves.confirm(instance, migration.source_node)
+        except Exception as exc:
+            if not errors.is_expected(exc):
+                raise
+            LOG.warning("It has arrived, but its old files on %s stay: %s",
+                        migration.source_compute, errors.text_of(exc),
+                        instance=instance)
+            self._moves.forget(instance)
+        return True
+
+    def _migration(self, context: Any, instance: Any) -> Any:
+        return objects.Migration.get_by_id_and_instance(
+            context, instance.migration_context.migration_id, instance.uuid)
+
+    def _finish(self, context: Any, instance: Any) -> None:
+        migration = self._migration(context, instance)
+        power_on = (instance.system_metadata.get('old_vm_state')
+                    != vm_states.STOPPED)
+        try:
+            self._arrive(context, instance, migration, power_on)
             migration.status, state = 'finished', vm_states.RESIZED
             instance.launched_at = timeutils.utcnow()
         except Exception as exc:        # the last frame of its thread
@@ -74,10 +106,9 @@ class InterruptedArrivals:
         instance.task_state = None
         instance.save()
 
-    def _arrive(self, context: Any, instance: Any, migration: Any) -> None:
+    def _arrive(self, context: Any, instance: Any, migration: Any,
+                power_on: bool) -> None:
         connected = self._connections(context, instance)
-        power_on = (instance.system_metadata.get('old_vm_state')
-                    != vm_states.STOPPED)
         if not self._runs(instance):
             record = self._moves.record_at(instance, migration.source_node)
             info = devices(context, instance)

@@ -113,13 +113,16 @@ class MigrationOps:
         instance.system_metadata[BACKUP_KEY] = record.directory
         return record.to_json()
 
-    def confirm(self, instance: Any) -> None:
-        """Delete what the source kept of an instance that is elsewhere."""
-        directory = self._backup_dir(instance)
+    def confirm(self, instance: Any, host: str | None = None) -> None:
+        """Delete what the source kept of an instance that is elsewhere.
+
+        :param host: name of the source; None for this host.
+        """
+        directory = self._kept_at(instance, host or self._win.name)
         with self._locks.held(locks.instance(instance.uuid)):
             self._delete_left_home(instance, directory)
             self._paths.delete_tree(directory)
-        self._forget(instance)
+        self.forget(instance)
 
     def _delete_left_home(self, instance: Any, directory: str) -> None:
         """Delete the files that stayed, if the target has its own now."""
@@ -130,7 +133,12 @@ class MigrationOps:
             if home and not paths.same(home, used):
                 self._paths.delete_tree(home)
 
-    def _forget(self, instance: Any) -> None:
+    def is_kept(self, instance: Any) -> bool:
+        """Whether a source may still keep what it gave away."""
+        return BACKUP_KEY in instance.system_metadata
+
+    def forget(self, instance: Any) -> None:
+        """Note that no source has anything that is of use."""
         for key in (BACKUP_KEY, HOME_KEY):
             instance.system_metadata.pop(key, None)
 
@@ -156,7 +164,7 @@ class MigrationOps:
                                          block_device_info)
                 # Without the record nothing of value is in there.
                 self._paths.delete_tree(directory)
-        self._forget(instance)
+        self.forget(instance)
 
     def record_at(self, instance: Any, host: str) -> str:
         """What :meth:`give_away` returned, as its host has it on disk.
@@ -164,14 +172,17 @@ class MigrationOps:
         :param host: name of the source; may be this host.
         :raises DiskOperationFailed: it cannot be read.
         """
-        directory = self._backup_dir(instance)
-        if host.lower() != self._win.name.lower():
-            directory = self._paths.unc(directory, host, self._share)
-        path = ntpath.join(directory, _RECORD)
+        path = ntpath.join(self._kept_at(instance, host), _RECORD)
         text = self._paths.read_bytes(path)
         if not text:
             raise errors.DiskOperationFailed(reason=f'{path} is not there')
         return text.decode()
+
+    def _kept_at(self, instance: Any, host: str) -> str:
+        directory = self._backup_dir(instance)
+        if host.lower() == self._win.name.lower():
+            return directory
+        return self._paths.unc(directory, host, self._share)
 
     def _backup_dir(self, instance: Any) -> str:
         """The recorded directory: options may have changed since."""

@@ -102,9 +102,10 @@ class VmDefinitions:
         :param directory: where :meth:`export` wrote it, or a copy.
         :param home: for the files of the VM.
         """
+        snapshots = ntpath.join(directory, _SNAPSHOTS)
+        self._paths.make_dir(snapshots)         # Windows wants to see it
         self._win.migration.import_vm_definition(
-            ntpath.join(directory, FOLDER, definition.file_name),
-            ntpath.join(directory, _SNAPSHOTS))
+            ntpath.join(directory, FOLDER, definition.file_name), snapshots)
         for drive in self._drives.all_of(plan.vm_name):
             self._drives.remove(plan.vm_name, drive)
         self._keep_nics(plan)

@@ -122,6 +122,37 @@ class ISCSITest(ProtocolMixin, VolumeMoveCase):
         return sessions
 
 
+class FailedArrivalTest(VolumeMoveCase):
+
+    def test_hard_reboot_repairs_what_failed_to_arrive(self):
+        """L085: as Nova means it; the server is on the target then."""
+        server, one, _two = self.boot_all()
+        self.write_as_guest(server)
+        self.assert_same_bytes(server, one, b'first')
+        places = self.places(server)
+        with self.fabric.faults.failing(host='HV2', kind='method',
+                                        match='*RealizePlannedSystem'):
+            self.api.post_server_action(server['id'], {'migrate': {}})
+            server = self._wait_for_state_change(server, 'ERROR')
+        self.assertEqual([], self.view('HV2').vm_names)
+
+        server = self._reboot_server(server, hard=True)
+
+        self.assertEqual('HV2', self.host_of(server))
+        self.assertEqual(places, self.places(server))
+        self.assert_written(server)
+        self.reads(server, one, b'first')
+        self.assertEqual((0, 2), (self.connected('HV1'),
+                                  self.connected('HV2')))
+        # Another hard reboot is one.
+        boot = self.vm(server).boot
+        server = self._reboot_server(server, hard=True)
+        self.assertNotEqual(boot, self.vm(server).boot)
+        self.assertIsNone(self.files('HV1', server, '_revert'))
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+
 class SMBTest(ProtocolMixin, VolumeMoveCase):
 
     OPTIONS = f'-o username=cinder,password={exports.SECRET}'
