@@ -118,6 +118,20 @@ class CrashTestCase(base.TestCase):
         for whose, incoming in waiting:
             self.computes[whose].rpcserver.dispatcher.dispatch(incoming)
 
+    def replace_and_die(self, host, kind, number, label):
+        """As :meth:`replace`, but the new one is killed as it starts.
+
+        Or later, by a thread: that call is made in another order then.
+        """
+        what = f'{kind} {number} {label}'
+        with self.killing(kind, number, host):
+            try:
+                self.replace(host)
+                self.wait_for_death(what, host)
+            except process.Vanished:
+                LOG.info('Killed as it started')
+        return what
+
     # Sweeping.
 
     def recorded(self, operation, host='HV1', after=None):

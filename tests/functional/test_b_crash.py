@@ -12,6 +12,7 @@ import ddt
 from nova.tests.functional.api import client
 
 from tests.functional import crashcase
+from tests.functional import test_d_protocols
 from tests.functional import volumecase
 
 HANDS = 2
@@ -126,6 +127,7 @@ class InterfaceCrashFaultsTest(crashcase.ServerCrashCase):
 
     @ddt.data(*range(HANDS))
     def test_interface(self, hand):
+        """A9: Nova knows of the port already, so that it gets it."""
         self.boot_server()
         ports = self.ports()
         calls = self.recorded(self.attach)
@@ -147,25 +149,68 @@ class InterfaceCrashFaultsTest(crashcase.ServerCrashCase):
         self.tell('Attach of a port', own, calls, outcomes)
 
 
+class VolumeCrashCase(volumecase.VolumeTestCase,
+                      crashcase.ServerCrashCase):
+
+    def attach_and_die(self, volume, call):
+        """What becomes of a volume; in the end it is not attached."""
+        what = self.run_and_die(
+            lambda: self.api.post_server_volume(self.server['id'], {
+                'volumeAttachment': {'volumeId': volume.id}}), *call)
+        known = self._is_known(self.server, volume)
+        if known:
+            self.detach(self.server, volume)
+        self.check_server(what)
+        return 'attached' if known else 'detached'
+
+    def sweep(self, volume, kills, hand, hands, name):
+        calls = self.recorded(lambda: self.attach(self.server, volume))
+        self.detach(self.server, volume)
+        own = self.share(calls, kills, hand, hands)
+        outcomes = collections.Counter(
+            self.attach_and_die(volume, call) for call in own)
+        self.attach(self.server, volume)
+        self.assert_same_bytes(self.server, volume, crashcase.MARK)
+        self.tell(name, own, calls, outcomes)
+
+
 @ddt.ddt
-class VolumeCrashFaultsTest(volumecase.VolumeTestCase,
-                            crashcase.ServerCrashCase):
+class VolumeCrashFaultsTest(VolumeCrashCase):
 
     @ddt.data(*range(HANDS))
     def test_volume(self, hand):
+        """A9, L109: sessions and drives are removed, it is available."""
         self.boot_server()
         volume = self.cinder.add_volume(content=crashcase.MARK, chap=True)
-        calls = self.recorded(lambda: self.attach(self.server, volume))
-        self.detach(self.server, volume)
-        own = self.share(calls, 33, hand, HANDS)
-        outcomes = collections.Counter()
-        for call in own:
-            what = self.run_and_die(
-                lambda: self.api.post_server_volume(self.server['id'], {
-                    'volumeAttachment': {'volumeId': volume.id}}), *call)
-            known = self._is_known(self.server, volume)
-            outcomes['attached' if known else 'detached'] += 1
-            if known:
-                self.detach(self.server, volume)
-            self.check_server(what)
-        self.tell('Attach of a volume', own, calls, outcomes)
+        self.sweep(volume, 33, hand, HANDS, 'Attach of a volume')
+
+
+class ShareCrashTest(VolumeCrashCase, test_d_protocols.SMBVolumes):
+
+    def test_volume_on_a_share(self):
+        """A9: drives without a tag and mounts are removed."""
+        volume = self.add()
+        self.boot_server()
+        self.sweep(volume, 16, 0, 1, 'Attach of a volume over SMB')
+
+
+class VolumeBootCrashTest(VolumeCrashCase):
+
+    def test_build_from_a_volume(self):
+        """A9, B4: the volume is let go of, its content is as before."""
+        volume = self.cinder.add_volume(content=crashcase.MARK, chap=True)
+        for match in ('iscsidsc.GetIScsiSessionListW',
+                      'Msvm_VirtualSystemManagementService.AddResource*',
+                      'Msvm_ComputerSystem.RequestStateChange'):
+            with self.fabric.faults.failing(match=match, kill=True):
+                server = self.boot_from(volume, state='BUILD')
+                self.wait_for_death(match)
+            self.replace()
+            self.assertEqual(
+                'ERROR', self.api.get_server(server['id'])['status'])
+            self.assertEqual([], self.fabric.problems(), match)
+            self._delete_server(server)
+            self.assertEqual(crashcase.MARK,
+                             volume.read(0, len(crashcase.MARK)), match)
+        server = self.boot_from(volume)
+        self.assert_same_bytes(server, volume, crashcase.MARK)

@@ -238,3 +238,31 @@ class VolumeCrashTest(volumecase.VolumeTestCase, MoveCrashCase):
             self.revert()
             self.check_at_source(match)
         self.detach(self.server, volume)
+
+
+@ddt.ddt
+class RecoveryCrashFaultsTest(MoveCrashCase):
+
+    def put_aside(self):
+        """Kill the source when all files have left their places."""
+        with self.fabric.faults.failing(
+                host='HV1', match='Msvm_*Service.DestroySystem', kill=True):
+            self.resize()
+            self.wait_for_death('put aside', 'HV1')
+
+    @ddt.data(*range(HANDS))
+    def test_return(self, hand):
+        """A9: what was half taken back is taken back."""
+        self.own_names = self.names()
+        drives = self.vm(self.server).drives
+        self.put_aside()
+        calls = self.recorded(lambda: self.replace('HV1'))
+        own = self.share(calls, 20, hand, HANDS)
+        for call in own:
+            self.put_aside()
+            what = self.replace_and_die('HV1', *call)
+            self.replace('HV1')
+            self.assertEqual('ACTIVE', self.until(self.status, what), what)
+            self.check_at_source(what)
+            self.assertEqual(drives, self.vm(self.server).drives, what)
+        self.tell('Return of a resize', own, calls, {'ACTIVE': len(own)})
