@@ -64,8 +64,9 @@ class SampleConfigTest(unittest.TestCase):
 class EffectTest(unittest.TestCase):
 
     def test_option_that_nothing_reads_says_so(self):
-        wiring = (source.ROOT / source.PACKAGE / 'wiring.py').read_text(
-            encoding='utf-8')
+        wiring = ''.join(
+            path.read_text(encoding='utf-8') for path
+            in (source.ROOT / source.PACKAGE).glob('*wiring.py'))
         unread = {f'{group.name}.{option.dest}'
                   for group, options in conf.list_opts()
                   for option in options
