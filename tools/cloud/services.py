@@ -91,7 +91,9 @@ class Services:
         self._procs.start(name, [
             *prefix, self._layout.program('nova-compute'),
             '--config-file', self._etc('nova/compute.conf'),
-            '--config-file', self._etc(f'nova/{node}.conf')])
+            '--config-file', self._etc(f'nova/{node}.conf')],
+            # Here Nova takes "C:\\OpenStack\\Instances" for a relative path.
+            cwd=self._layout.data_dir)
         self._procs.wait(
             name, lambda: self._nova_reports('nova-compute', node, name),
             _AGENT_TIMEOUT_S, f'{name} reports to Nova')
