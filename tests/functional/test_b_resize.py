@@ -213,6 +213,26 @@ class OtherHostTest(MoveTest):
         self._delete_server(server)
         self.fabric.assert_clean()
 
+    def test_source_out_of_reach_is_named(self):
+        """L097: with the usual cause; the source can be asked again."""
+        server = self.boot()
+        self.write_as_guest(server)
+        with self.fabric.faults.failing(host='HV2', kind='file',
+                                        match=r'*\\hv1\c$*_revert*',
+                                        times=None):
+            self.api.post_server_action(server['id'], {'migrate': {}})
+            server = self._wait_for_state_change(server, 'ERROR')
+        name = server['OS-EXT-SRV-ATTR:instance_name']
+        self.assertIn(rf'\\HV1\C$\OpenStack\Instances\{name}_revert '
+                      'cannot be read', self.fault(server))
+        self.assertIn('LocalSystem', self.fault(server))
+        self.assertEqual([], self.view('HV2').vm_names)
+        server = self._reboot_server(server, hard=True)
+        self.assertEqual('HV2', self.host_of(server))
+        self.assert_written(server)
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
     def resize_in_vain(self, server, flavor_id):
         self.api.post_server_action(
             server['id'], {'resize': {'flavorRef': flavor_id}})

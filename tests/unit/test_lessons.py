@@ -12,14 +12,13 @@ from tests.unit import opscase
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-#: Lessons about what the driver does since its first release. Left out:
-#: L020 (rescue), L022, L033, L038 (migration), L152 (Nova's placement
-#: has the way), L167 and L169 (need a real Windows).
-FIRST_RELEASE = (
-    *range(1, 10), *range(11, 15), *range(16, 20), 21, *range(23, 33),
-    34, 35, 36, 37, *range(39, 44), 47, 48, *range(49, 54), *range(56, 65),
-    *range(66, 73), *range(124, 130), *range(148, 152), *range(154, 166), 168,
-    170, 172, 173, 174)
+#: Lessons that no test names yet: shielded VMs (45, 46), passed-through
+#: devices (55), failover clusters (130 to 147), and single ones; 152 is
+#: placement's, 167 needs a real Windows.
+WITHOUT_TEST = frozenset((45, 46, 55, 65, 83, 117, *range(130, 148), 152, 153,
+                          167, 171))
+#: The others up to the last one.
+TESTED = [number for number in range(1, 175) if number not in WITHOUT_TEST]
 
 
 class CoverageTest(unittest.TestCase):
@@ -28,7 +27,7 @@ class CoverageTest(unittest.TestCase):
         lessons = runpy.run_path(str(ROOT / 'tools' / 'lessons'))
         named = {lesson for lesson, _test, _text in lessons['found']()}
         self.assertEqual([], [
-            f'L{number:03}' for number in FIRST_RELEASE
+            f'L{number:03}' for number in TESTED
             if f'L{number:03}' not in named])
 
     def test_statement_stands_without_the_names(self):
