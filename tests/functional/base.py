@@ -35,6 +35,9 @@ CONF = conf.CONF
 DRIVER = 'compute_hyperv.driver.HyperVDriver'
 INSTANCES_DIR = r'C:\OpenStack\Instances'
 SWITCH = 'external'
+#: Below the instances path, when the last instance is gone.
+STAYS = ('_base', r'_base\\[0-9a-f-]{36}(_\d+)?\.(vhdx?|iso)',
+         'locks', r'locks\\hyperv-image-[0-9a-f-]{36}\.lock', 'export')
 UNKNOWN_ID = '00000000-0000-4000-8000-000000000000'
 
 
@@ -123,9 +126,8 @@ class TestCase(test.TestCase,
         fabric = sim_fabric.Fabric(folder, hosts=hosts, **facts)
         fabric.patience_s = 0.05
         for host in fabric.hosts.values():
-            # What stays when the last instance is gone.
-            host.storage.ignored += [r'\\Instances\\(_base|locks)\\',
-                                     r'\\Instances\\export\\?$']
+            host.storage.ignored += [rf'\\Instances\\({name})\\?$'
+                                     for name in STAYS]
         self.addCleanup(fabric.close)
         self.addCleanup(self._check_fabric, fabric)
         return fabric

@@ -136,7 +136,7 @@ class PowerEventsTest(base.TestCase):
         self.view().request_state(self.vm(server), state)
         self._wait_for_server_parameter(server, expected)
 
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 2)
 
     def test_server_started_outside_nova_is_stopped_again_by_nova(self):
         server = self.boot()
