@@ -164,9 +164,9 @@ class Client:
     def _last_migration(self, server_id: str) -> str:
         found = self.api.get(
             'nova', f'/os-migrations?instance_uuid={server_id}')
-        newest = max(found['migrations'], key=lambda one: int(one['id']),
-                     default={})
-        return str(newest.get('status', 'not recorded'))
+        statuses = [one['status'] for one in sorted(
+            found['migrations'], key=lambda one: int(one['id']))]
+        return statuses[-1] if statuses else 'not recorded'
 
     def metadata(self, name: str) -> dict[str, Any]:
         """What the metadata service tells the guest of a server."""

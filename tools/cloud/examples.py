@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import doctest
+import functools
 import pathlib
 import shlex
 import shutil
@@ -87,15 +88,19 @@ class Runner:
         for kind, words in (('servers', ['server', 'delete']),
                             ('volumes', ['volume', 'delete']),
                             ('images', ['image', 'delete'])):
-            left = [one['id'] for one in self._all(kind)
-                    if one['id'] not in self._before[kind]]
-            if left:
-                self._client.run(*words, *left)
-            processes.until(
-                lambda kind=kind, left=left: not {
-                    one['id'] for one in self._all(kind)} & set(left),
-                _TIMEOUT_S, f'the {kind} of the examples are deleted')
+            if self._made(kind):
+                self._client.run(*words, *self._made(kind))
+            processes.until(functools.partial(self._has_none, kind),
+                            _TIMEOUT_S,
+                            f'the {kind} of the examples are deleted')
         shutil.rmtree(self._folder)
+
+    def _made(self, kind: str) -> list[str]:
+        return [one['id'] for one in self._all(kind)
+                if one['id'] not in self._before[kind]]
+
+    def _has_none(self, kind: str) -> bool:
+        return not self._made(kind)
 
     def _check(self, command: doctext.Command) -> None:
         where = f'{command.path.name}, line {command.line}'
