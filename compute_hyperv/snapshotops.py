@@ -136,11 +136,12 @@ class SnapshotOps:
         if quiesce and state is not oswin.VMState.RUNNING:
             raise exception.InstanceQuiesceNotSupported(
                 instance_id=instance.uuid)
-        if self._win.vm.get_vm_storage_paths(name)[1]:
+        if (not self._win.caps.production_checkpoints and
+                self._win.vm.get_vm_storage_paths(name)[1]):
             raise errors.HyperVError(
-                reason=f'{name} has physical disks (volumes), of which '
-                       f'Hyper-V makes no checkpoint: stop the server or '
-                       f'detach them first')
+                reason=f'{name} has physical disks (volumes), with which '
+                       f'this version of Windows makes no checkpoint: stop '
+                       f'the server or detach them first')
         note = ntpath.join(self._paths.export_dir(name), checkpoints.NOTE)
         with self._paths.open(note, 'wb') as stream:
             stream.write(self._checkpoints.note(name).encode())

@@ -216,11 +216,31 @@ class ShelveTest(VolumesCase):
         self.check_gone(server)
 
 
-class SnapshotTest(VolumesCase):
+class SnapshotCase(VolumesCase):
 
     def create_image(self, server):
         return self.api.post_server_action(server['id'], {
             'createImage': {'name': 'copy'}})['image_id']
+
+
+class OldSnapshotTest(SnapshotCase):
+
+    HOSTS = ({'name': 'HV1', 'windows': '2012R2'},)
+
+    def test_running_server_with_a_volume_is_refused(self):
+        """B9: before 2016 a checkpoint takes all disks or none."""
+        server = self.boot(self.glance.add_disk('vhdx', **GEN2))
+        self.attach(server, self.data)
+        image_id = self.create_image(server)
+        self.until(lambda: not self.glance.has(image_id), 'refused')
+        self.assertEqual('running', self.vm(server).state)
+        self.act(server, {'os-stop': {}}, status='SHUTOFF')
+        image_id = self.create_image(server)
+        self.until(lambda: self.glance.image(image_id)['status'] == 'active',
+                   'uploaded', 30)
+
+
+class SnapshotTest(SnapshotCase):
 
     def test_server_of_a_volume(self):
         """B9: Cinder copies the volumes; the server runs on unfrozen."""
@@ -231,6 +251,23 @@ class SnapshotTest(VolumesCase):
             for item in jsonutils.loads(image['block_device_mapping'])
             if item['source_type'] == 'snapshot'})
         self.assertEqual('running', self.vm(server).state)
+
+    def test_local_root_of_a_running_server(self):
+        """B9: the image has the root; the volume is no part of it."""
+        server = self.boot(self.glance.add_disk('vhdx', **GEN2))
+        self.attach(server, self.data)
+        guestdisks.of(self.vm(server).vm)[0].write(OFFSET, DATA)
+        image_id = self.create_image(server)
+        self.until(lambda: self.api.get_server(server['id'])
+                   ['OS-EXT-STS:task_state'] is None, 'no task', 30)
+        self.assertEqual('active', self.glance.image(image_id)['status'])
+        with disks.open_disk(self.glance.path(image_id), writable=False,
+                             resolve=str) as image:
+            self.assertEqual(DATA, image.read(OFFSET, len(DATA)))
+        self.assert_same_bytes(server, self.data, b'goes on')
+        self.assertEqual(['root.vhdx'], [
+            drive.name for drive in self.vm(server).drives])
+        self.check_gone(server)
 
     def test_quiesced_one_is_refused(self):
         """B9: Hyper-V cannot hold a guest still for somebody else."""

@@ -71,9 +71,12 @@ def create_snapshot(call: engine.Call) -> dict[str, typing.Any] | int:
             power.is_busy(vm)):
         return INVALID_STATE
     made: list[engine.Record] = []
+    text = call.args['SnapshotSettings']
+    ignores = bool(text) and bool(call.store.parse_text(text).get(
+        'IgnoreNonSnapshottableDisks'))
 
     def work() -> None:
-        made.append(take(vm, kind))
+        made.append(take(vm, kind, without_physical=ignores))
         _idle(vm)
 
     host.v2.update(vm.system, OperationalStatus=(2, _CREATING))
@@ -84,13 +87,15 @@ def create_snapshot(call: engine.Call) -> dict[str, typing.Any] | int:
     return dict(started, ResultingSnapshot=made[0] if made else None)
 
 
-def take(vm: Vm, kind: int) -> engine.Record:
+def take(vm: Vm, kind: int, *, without_physical: bool = False
+         ) -> engine.Record:
     """Freeze the disks and copy the settings.
 
+    :param without_physical: disks of the host go on as they are
     :returns: settings of the new checkpoint
     :raises JobFailure, WinError: nothing is left behind
     """
-    rules.check(vm)
+    rules.check(vm, without_physical=without_physical)
     quiesced = kind == FULL and rules.quiesce(vm)
     host = vm.host
     media = snapshotdisks.hard_disks(host, vm.instance_id)

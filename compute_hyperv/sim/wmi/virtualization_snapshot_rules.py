@@ -23,9 +23,11 @@ def snapshots(vm: Vm) -> list[engine.Record]:
     return found
 
 
-def check(vm: Vm) -> None:
+def check(vm: Vm, *, without_physical: bool = False) -> None:
     """Whether a checkpoint of *vm* can be taken.
 
+    :param without_physical: leave disks of the host out of it
+        (IgnoreNonSnapshottableDisks)
     :raises JobFailure: why not
     """
     settings = vm.settings
@@ -36,7 +38,8 @@ def check(vm: Vm) -> None:
     if len(snapshots(vm)) >= vm.host.profile.checkpoints:
         raise jobs.JobFailure('%s has as many checkpoints as it can.' %
                               vm.describe())
-    if vm.resources(devices.RASD, devices.PHYSICAL_DISK):
+    if not without_physical and (
+            vm.resources(devices.RASD, devices.PHYSICAL_DISK)):
         raise jobs.JobFailure('Checkpoint operation for %s failed: a '
                               'physical disk is attached.' % vm.describe())
     if vm.resources(devices.PCI) and vm.worker is not None:

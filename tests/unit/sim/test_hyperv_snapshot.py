@@ -205,13 +205,30 @@ class CreateTest(SnapshotTestCase):
 
     def test_physical_disks_are_refused(self):
         """Section 8: not possible with pass-through disks."""
+        self.pass_disk_through()
+        job = self.snapshot_service.CreateSnapshot(
+            AffectedSystem=self.system().path_(), SnapshotType=2)[0]
+        self.assert_job_failed(job, 'physical disk')
+
+    def pass_disk_through(self):
         number = self.add_host_disk()
         self.vmutils.attach_volume_to_controller(
             'vm', self.vmutils.get_vm_scsi_controller('vm'), 5,
             self.vmutils.get_mounted_disk_by_drive_number(number))
-        job = self.snapshot_service.CreateSnapshot(
-            AffectedSystem=self.system().path_(), SnapshotType=2)[0]
-        self.assert_job_failed(job, 'physical disk')
+
+    def test_physical_disks_are_left_out_when_asked(self):
+        """Msvm_VirtualSystemSnapshotSettingData, section 8, 2016 on."""
+        self.pass_disk_through()
+        wanted = self.wmi.Msvm_VirtualSystemSnapshotSettingData.new()
+        wanted.IgnoreNonSnapshottableDisks = True
+        job, _snapshot, code = self.snapshot_service.CreateSnapshot(
+            AffectedSystem=self.system().path_(), SnapshotType=2,
+            SnapshotSettings=wanted.GetText_(1))
+        self.assertEqual(4096, code)
+        self.assertEqual(1, len(self.vmutils.get_vm_snapshots('vm')), job)
+        files, physical = self.vmutils.get_vm_storage_paths('vm')
+        self.assertTrue(files[0].lower().endswith('.avhdx'))
+        self.assertEqual(1, len(physical))
 
     def test_failure_leaves_nothing(self):
         """20.3 for checkpoints: the disk is gone when the job runs."""
