@@ -23,6 +23,7 @@ migration, on the target
 
 from collections.abc import Callable
 from collections.abc import Iterable
+import functools
 from typing import Any
 
 from nova.compute import task_states
@@ -74,7 +75,8 @@ class Interrupted:
         _try(self._remove_planned, context, host)
         _try(self._end_live, context, host)
         for instance in instances:
-            _try(self._look_after, context, instance)
+            _try(functools.partial(self._look_after, host), context,
+                 instance)
 
     def _end_live(self, context: Any, host: str) -> None:
         for migration in interruptedlive.under_way(context, host):
@@ -95,11 +97,11 @@ class Interrupted:
                             "by an interrupted migration.", vm_name, uuid)
                 self._win.migration.destroy_existing_planned_vm(vm_name)
 
-    def _look_after(self, context: Any, instance: Any) -> None:
+    def _look_after(self, host: str, context: Any, instance: Any) -> None:
         if instance.task_state == task_states.MIGRATING:
             # Its host may have become another one just now.
             instance.refresh()
-        if instance.vm_state in _LEFT_ALONE:
+        if instance.host != host or instance.vm_state in _LEFT_ALONE:
             return
         if (instance.vm_state == vm_states.BUILDING
                 or instance.task_state in _BUILDING):
@@ -110,7 +112,9 @@ class Interrupted:
                               interruptedmoves.devices(context, instance))
         elif instance.task_state == task_states.RESIZE_FINISH:
             self._arrivals.take_up(context, instance)
-        else:
+        elif instance.task_state is None:
+            # An attach has no state. In others (a rebuild of a volume) Nova
+            # itself has mappings that are not connected.
             self._undo_attaches(context, instance)
 
     def _undo_attaches(self, context: Any, instance: Any) -> None:

@@ -29,8 +29,9 @@ from compute_hyperv import paths
 
 LOG = logging.getLogger(__name__)
 
-#: Migrations that are not over.
-UNDER_WAY = ('accepted', 'queued', 'preparing', 'running')
+#: Migrations that are not over. Those 'accepted' are still Nova's conductor's,
+#: which ends them when a host does not answer.
+UNDER_WAY = ('queued', 'preparing', 'running')
 _JOBS_TIMEOUT_S = 60
 
 

@@ -47,8 +47,12 @@ class MoveCrashCase(crashcase.ServerCrashCase):
         with self.killing(kind, number, host):
             operate()
             self.wait_for_death(what, host)
+        self.wait_for_conductor()
         self.replace(host)
         return what
+
+    def wait_for_conductor(self):
+        """Until it has given up on a service that does not answer."""
 
     def status(self):
         server = self.api.get_server(self.server['id'])
@@ -136,6 +140,10 @@ class LiveCase(MoveCrashCase):
                    f'on {host}')
         self.until(lambda: self.api.get_migrations()[0]['status']
                    == 'completed', 'completed')
+
+    def wait_for_conductor(self):
+        self.until(lambda: self.api.get_migrations()[0]['status']
+                   != 'accepted', 'not checked any more')
 
     def vm_now(self):
         return self.vm(self.api.get_server(self.server['id']))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from unittest import mock
 
+from nova.compute import vm_states
 from nova import objects
 
 from tests import factories
@@ -56,9 +57,10 @@ class PlannedVmsTest(opscase.OpsTestCase):
 class FailureTest(opscase.OpsTestCase):
 
     def test_the_service_starts_all_the_same(self):
+        self.instance.vm_state = vm_states.ACTIVE
         with (mock.patch.object(objects.MigrationList, 'get_by_filters',
                                 side_effect=KeyError('defect')),
               self.assertLogs('compute_hyperv.interrupted', 'WARNING') as log):
-            self.ops.interrupted.process(None, 'HV1', [object()])
-        self.assertEqual(3, len(log.output))
+            self.ops.interrupted.process(None, 'HV1', [self.instance])
         self.assertIn('defect', log.output[0])
+        self.assertIn(self.instance.uuid, log.output[-1])
