@@ -22,9 +22,10 @@ from compute_hyperv.sim import disks
 from compute_hyperv.vhd import structures
 from compute_hyperv.vhd import vhdformat
 from compute_hyperv.vhd import vhdxformat
+from tests import sound_disks
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
-SIZE_BYTES = 16 * MIB           #: of every sound file
+SIZE_BYTES = sound_disks.SIZE_BYTES
 #: What the inspector is told to accept at most.
 LIMIT_BYTES = 100 * GIB
 
@@ -344,19 +345,9 @@ CASES = tuple(
     Case(f'v-{name}.vhd', base, change, tuple(rules.split()))
     for name, base, change, rules in _V_CASES)
 
-SOUND = ('ok.vhdx', 'ok.vhd', 'okfixed.vhd', 'okfixed.vhdx')
-CHILDREN = ('child.vhdx', 'child.vhd')
 
-
-class Maker:
-    """Makes sound files once in a folder, and malformed copies of them."""
-
-    def __init__(self, directory: str) -> None:
-        self._dir = directory
-
-    def path(self, name: str) -> str:
-        """Where a file of this name is."""
-        return os.path.join(self._dir, name)
+class Maker(sound_disks.Maker):
+    """Makes malformed copies of sound files."""
 
     def make(self, case: Case) -> str:
         """The path of a case's file."""
@@ -365,45 +356,6 @@ class Maker:
         with open(path, 'r+b') as file:
             case.change(file)
         return path
-
-    def sound(self, name: str) -> str:
-        """The path of one of SOUND or CHILDREN."""
-        path = self.path(name)
-        if os.path.exists(path):
-            return path
-        fmt = name.rpartition('.')[2]
-        if name in CHILDREN:
-            self._make_child(name, fmt)
-        else:
-            kind = 'fixed' if 'fixed' in name else 'dynamic'
-            self._create(name, fmt, kind, size_bytes=SIZE_BYTES,
-                         block_bytes=MIB if fmt == 'vhdx' else None)
-            if kind == 'dynamic':
-                self._fill(name, (0, b'A' * 3 * MIB), (9 * MIB, b'B' * MIB))
-        return path
-
-    def _make_child(self, name: str, fmt: str) -> None:
-        base = f'base.{fmt}'
-        self._create(base, fmt, 'dynamic', size_bytes=SIZE_BYTES,
-                     block_bytes=MIB if fmt == 'vhdx' else None)
-        self._fill(base, (5 * MIB, b'S' * MIB))
-        self._create(name, fmt, 'differencing', parent=f'C:\\{base}')
-        self._fill(name, (0, b'C' * 1000))
-
-    def _create(self, name: str, fmt: str, kind: str,
-                **kwargs: object) -> None:
-        disks.create(self.path(name), fmt=fmt, kind=kind,
-                     win_path=f'C:\\{name}', resolve=self._resolve, **kwargs)
-
-    def _fill(self, name: str, *writes: tuple[int, bytes]) -> None:
-        with disks.open_disk(self.path(name), writable=True,
-                             resolve=self._resolve,
-                             win_path=f'C:\\{name}') as disk:
-            for offset, data in writes:
-                disk.write(offset, data)
-
-    def _resolve(self, win_path: str) -> str:
-        return self.path(win_path.rpartition('\\')[2])
 
 
 def main(directory: str) -> None:

@@ -265,3 +265,24 @@ class TestCase(test.TestCase,
     def fault(self, server):
         """Nova's message about why the server is in ERROR."""
         return self.api.get_server(server['id'])['fault']['message']
+
+
+class SharedInstances:
+    """Instances lie on a share that all hosts use. Before the base."""
+
+    SHARE = r'\\nas\instances'
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(instances_path=self.SHARE)
+
+    def _new_fabric(self, hosts, **facts):
+        fabric = super()._new_fabric(hosts, **facts)
+        fabric.shares.add(self.SHARE, 500 << 30)
+        return fabric
+
+    def left_on_share(self):
+        """What is there of instances."""
+        storage = next(iter(self.fabric.hosts.values())).storage
+        return [name for name in os.listdir(storage.local(self.SHARE))
+                if name not in ('_base', 'locks')]

@@ -253,18 +253,7 @@ class ImageTest(RefusalTest):
         self.assert_refused(server, 'is neither cached here nor in Glance')
 
 
-class SharedStorageTest(RefusalTest):
-
-    SHARE = r'\\nas\instances'
-
-    def _set_flags(self):
-        super()._set_flags()
-        self.flags(instances_path=self.SHARE)
-
-    def _new_fabric(self, hosts):
-        fabric = super()._new_fabric(hosts)
-        fabric.shares.add(self.SHARE, 500 << 30)
-        return fabric
+class SharedStorageTest(base.SharedInstances, RefusalTest):
 
     def test_block_migration_of_shared_disks(self):
         server = self.boot_and_write()

@@ -217,21 +217,6 @@ class DriverSweep(Sweep):
         self.tell(what, own, calls, outcomes)
 
 
-class SharedStorageMixin:
-    """The instances lie on a share."""
-
-    SHARE = r'\\nas\instances'
-
-    def _set_flags(self):
-        super()._set_flags()
-        self.flags(instances_path=self.SHARE)
-
-    def _new_fabric(self, hosts):
-        fabric = super()._new_fabric(hosts)
-        fabric.shares.add(self.SHARE, 500 << 30)
-        return fabric
-
-
 class VolumeMixin:
     """A local disk, and a volume with CHAP."""
 
@@ -260,7 +245,7 @@ class SharedNothingFaultsTest(DriverSweep, base.TestCase):
 
 
 @ddt.ddt
-class SharedStorageFaultsTest(SharedStorageMixin, DriverSweep,
+class SharedStorageFaultsTest(base.SharedInstances, DriverSweep,
                               base.TestCase):
 
     @ddt.data(*range(HANDS))
@@ -349,7 +334,7 @@ class NovaSharedNothingFaultsTest(NovaSweep, base.TestCase):
 
 
 @ddt.ddt
-class NovaSharedStorageFaultsTest(SharedStorageMixin, NovaSweep,
+class NovaSharedStorageFaultsTest(base.SharedInstances, NovaSweep,
                                   base.TestCase):
 
     @ddt.data(0)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """B11: live migration between two hosts."""
 
-import os
 
+from tests.functional import base
 from tests.functional import livecase
 
 
@@ -141,19 +141,8 @@ class MetricsTest(livecase.LiveTest):
             (call.host, call.label) for call in calls})
 
 
-class SharedStorageTest(livecase.LiveTest):
+class SharedStorageTest(base.SharedInstances, livecase.LiveTest):
     """L074, L075: no file moves."""
-
-    SHARE = r'\\nas\instances'
-
-    def _set_flags(self):
-        super()._set_flags()
-        self.flags(instances_path=self.SHARE)
-
-    def _new_fabric(self, hosts):
-        fabric = super()._new_fabric(hosts)
-        fabric.shares.add(self.SHARE, 500 << 30)
-        return fabric
 
     def test_server_moves_and_a_broken_move_touches_no_file(self):
         server = self.boot_and_write()
@@ -170,7 +159,4 @@ class SharedStorageTest(livecase.LiveTest):
         self.assertEqual([], self.view('HV1').vm_names)
         self.assert_written(server)
         self._delete_server(server)
-        storage = self.fabric.host('HV1').storage
-        self.assertEqual([], [
-            name for name in os.listdir(storage.local(self.SHARE))
-            if name not in ('_base', 'locks')])
+        self.assertEqual([], self.left_on_share())

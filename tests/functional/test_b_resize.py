@@ -10,7 +10,7 @@ from nova import objects
 from nova.tests import fixtures as nova_fixtures
 
 from compute_hyperv.sim import disks
-from compute_hyperv.sim import vm as sim_vm
+from compute_hyperv.sim import guestdisks
 from tests.functional import base
 
 #: What a guest wrote onto its root disk, and where.
@@ -32,20 +32,18 @@ class MoveTest(base.TestCase):
         return self._show_server(server)['OS-EXT-SRV-ATTR:host']
 
     def write_as_guest(self, server, file_name='root.vhdx'):
-        """Let the guest write; the VM is off for that long."""
+        """Let the guest write; when it is off, as if it had before."""
         vm = self.vm(server)
-        was = vm.vm.state
-        view = self.view(server['OS-EXT-SRV-ATTR:host'])
-        view.request_state(vm, sim_vm.OFF)
         path = vm.drive(file_name).path
-        storage = view.host.storage
+        if vm.vm.worker is not None:
+            disk = next(disk for disk in guestdisks.of(vm.vm)
+                        if disk.path == path)
+            disk.write(MARK_AT, MARK)
+            return
+        storage = vm.vm.host.storage
         with disks.open_disk(storage.local(path), writable=True,
                              resolve=storage.local, win_path=path) as disk:
             disk.write(MARK_AT, MARK)
-        view.request_state(vm, was)
-        self._wait_for_server_parameter(
-            server, {'OS-EXT-STS:power_state':
-                     1 if was == sim_vm.RUNNING else 4})
 
     def assert_written(self, server, file_name='root.vhdx'):
         server = self._show_server(server)
@@ -277,19 +275,8 @@ class SameHostTest(MoveTest):
         self.fabric.assert_clean()
 
 
-class SharedStorageTest(MoveTest):
+class SharedStorageTest(base.SharedInstances, MoveTest):
     """L074: instances on a share that both hosts use."""
-
-    SHARE = r'\\nas\instances'
-
-    def _set_flags(self):
-        super()._set_flags()
-        self.flags(instances_path=self.SHARE)
-
-    def _new_fabric(self, hosts):
-        fabric = super()._new_fabric(hosts)
-        fabric.shares.add(self.SHARE, 500 << 30)
-        return fabric
 
     def test_resize_and_revert_over_a_share(self):
         server = self.boot(flavor_id=self.flavor(disk_gib=1))
@@ -309,11 +296,6 @@ class SharedStorageTest(MoveTest):
         self.assert_written(server)
         self._delete_server(server)
         self.assertEqual([], self.left_on_share())
-
-    def left_on_share(self):
-        storage = self.fabric.host('HV1').storage
-        return [name for name in os.listdir(storage.local(self.SHARE))
-                if name not in ('_base', 'locks')]
 
 
 class NamedShareTest(MoveTest):

@@ -9,6 +9,7 @@ from nova import objects
 
 from compute_hyperv.sim import programs
 from compute_hyperv.sim import server as sim_server
+from tests.functional import base
 from tests.functional import exports
 from tests.functional import test_b_resize
 from tests.functional import volumecase
@@ -268,19 +269,8 @@ class SameHostTest(VolumeMoveCase):
         self.fabric.assert_clean()
 
 
-class SharedStorageTest(VolumeMoveCase):
+class SharedStorageTest(base.SharedInstances, VolumeMoveCase):
     """L074: instances on a share that both hosts use."""
-
-    SHARE = r'\\nas\instances'
-
-    def _set_flags(self):
-        super()._set_flags()
-        self.flags(instances_path=self.SHARE)
-
-    def _new_fabric(self, hosts):
-        fabric = super()._new_fabric(hosts)
-        fabric.shares.add(self.SHARE, 500 << 30)
-        return fabric
 
     def test_server_and_volumes_go_there_and_back(self):
         server, one, two = self.boot_all()
@@ -297,7 +287,4 @@ class SharedStorageTest(VolumeMoveCase):
         self.reads(server, one, b'first')
         self.assert_written(server)
         self._delete_server(server)
-        storage = self.fabric.host('HV1').storage
-        self.assertEqual([], [
-            name for name in os.listdir(storage.local(self.SHARE))
-            if name not in ('_base', 'locks')])
+        self.assertEqual([], self.left_on_share())

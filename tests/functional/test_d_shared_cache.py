@@ -4,19 +4,9 @@
 from tests.functional import base
 
 
-class SharedCacheTest(base.TestCase):
+class SharedCacheTest(base.SharedInstances, base.TestCase):
 
     HOSTS = ('HV1', 'HV2')
-    SHARE = r'\\nas\instances'
-
-    def _set_flags(self):
-        super()._set_flags()
-        self.flags(instances_path=self.SHARE)
-
-    def _new_fabric(self, hosts):
-        fabric = super()._new_fabric(hosts)
-        fabric.shares.add(self.SHARE, 500 << 30)
-        return fabric
 
     def test_racing_builds_download_once(self):
         """L016, L017: over all hosts; the others wait for the first."""

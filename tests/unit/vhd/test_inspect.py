@@ -17,6 +17,7 @@ from tests.malformed_disks import GIB
 from tests.malformed_disks import LIMIT_BYTES
 from tests.malformed_disks import MIB
 from tests.malformed_disks import SIZE_BYTES
+from tests import sound_disks
 
 _KINDS = {'okfixed': 'fixed', 'ok': 'dynamic'}
 
@@ -69,11 +70,11 @@ class MalformedTest(_Folder):
         self.addCleanup(os.remove, path)
         self.assertIn(_refusal(path, None, None), case.rules)
 
-    @ddt.data(*malformed_disks.CHILDREN)
+    @ddt.data(*sound_disks.CHILDREN)
     def test_differencing_disk_is_refused(self, name):
         self.assertEqual('parent', _refusal(self.maker.sound(name)))
 
-    @ddt.data(*malformed_disks.SOUND)
+    @ddt.data(*sound_disks.SOUND)
     def test_sound_file_is_accepted(self, name):
         fmt = name.rpartition('.')[2]
         with open(self.maker.sound(name), 'rb') as file:
@@ -82,7 +83,7 @@ class MalformedTest(_Folder):
             (fmt, _KINDS[name.partition('.')[0]], SIZE_BYTES),
             (info.fmt, info.kind, info.virtual_size_bytes))
 
-    @ddt.data(*malformed_disks.SOUND)
+    @ddt.data(*sound_disks.SOUND)
     def test_size_over_the_limit_is_told(self, name):
         with open(self.maker.sound(name), 'rb') as file:
             exc = self.assert_refuses(
