@@ -283,12 +283,21 @@ class MigrationOps:
         if self._paths.exists(ntpath.join(record.directory, _RECORD)):
             self._return_files(self._paths.instance_dir(instance.name),
                                record)
-        if self._win.find_owner(instance.name) is None:
+        if not self._is_whole(instance, record):
+            self._vms.remove_vm(instance.name, instance.uuid)
             self._rebuild(context, instance, record, network_info,
                           block_device_info)
         if power_on:
             self._ensure_running(instance, network_info, block_device_info)
         self._paths.delete_tree(record.directory)
+
+    def _is_whole(self, instance: Any, record: model.MoveRecord) -> bool:
+        """Whether its VM is there and has its drives (a crash, before)."""
+        if self._win.find_owner(instance.name) is None:
+            return False
+        there = {drive.slot for drive in self._drives.all_of(instance.name)}
+        return there.issuperset((*(disk.slot for disk in record.disks),
+                                 *record.volumes.values()))
 
     def _return_files(self, home: str, record: model.MoveRecord) -> None:
         """Put the files of a record back; some may be there already."""

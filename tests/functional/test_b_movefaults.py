@@ -275,6 +275,15 @@ class ResizeFaultsTest(MoveFaults):
         """L092: a return that fails can be repeated."""
         self.sweep_return(hand)
 
+    def test_half_built_vm_is_made_anew(self):
+        """L092: one that a killed return has left without its drives."""
+        self.give_away()
+        self.driver('HV1')._win.vm.create_vm(
+            self.name, False, 2, ntpath.dirname(self.path()),
+            notes=[self.instance.uuid])
+        self.return_to_source()
+        self.assert_at_source('in the end')
+
     def test_confirmation(self):
         """L085: a confirmation that fails can be repeated."""
         confirm = self.driver('HV1').confirm_migration
