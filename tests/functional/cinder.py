@@ -203,7 +203,7 @@ class Cinder(nova_fixtures.CinderFixture):
                             reimage_reserved=False):
         """Write an image over a volume that nobody may use meanwhile."""
         volume = self.made[volume_id]
-        if volume.exports or not reimage_reserved:
+        if volume.connectors or not reimage_reserved:
             raise AssertionError(f'{volume_id} is in use')
         if not self.fails_to_reimage:
             with disks.open_disk(self.test.glance.path(image_id),

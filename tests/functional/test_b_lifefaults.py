@@ -49,7 +49,7 @@ class LifeFaults(base.TestCase):
         self.missed = 0
         self.server = self.boot(
             self.glance.add_disk(**GEN2), networks='auto', config_drive=True,
-            flavor_id=self.flavor(disk_gib=1, ephemeral_gib=1))
+            host='HV1', flavor_id=self.flavor(disk_gib=1, ephemeral_gib=1))
         self.context = nova_context.get_admin_context()
         self.instance = objects.Instance.get_by_uuid(
             self.context, self.server['id'], expected_attrs=[
