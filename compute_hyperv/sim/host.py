@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import importlib
 import itertools
 import sys
@@ -313,6 +314,11 @@ class Host:
                  self.luns.problems() +
                  smb.problems(self))
         watches = self.watches
+        if len(watches) > self._watches_at_mark:
+            # A subscription ends when Python frees it, and an exception's
+            # traceback may hold it until the next collection.
+            gc.collect()
+            watches = self.watches
         if len(watches) > self._watches_at_mark:
             found += [f'subscription: {one.text}' for one in watches]
         return found
