@@ -22,6 +22,7 @@ from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import oswin
 from compute_hyperv import paths
+from compute_hyperv import vmnames
 
 LOG = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class InterruptedArrivals:
         self._host_ports = host_ports
         self._locks = locks
         self._cinder = cinder
+        self._names = vmnames.VmNames(win)
 
     def take_up(self, context: Any, instance: Any) -> None:
         """Finish an arrival, in the background: disks take their time."""
@@ -57,18 +59,23 @@ class InterruptedArrivals:
                          name=f'arrival-{instance.name}').start()
 
     def repair(self, context: Any, instance: Any) -> bool:
-        """Let an instance arrive that failed to, by a hard reboot.
+        """Let an instance arrive or return that failed to, by a hard reboot.
 
         Nova left it on this host, in ERROR, with its old flavor, and has
-        forgotten what the source keeps.
+        forgotten what the source keeps. At the source, what a return has
+        brought home already is the only copy: the return goes on.
 
         :returns: whether that was the case; else nothing is done.
         """
         if (not self._moves.is_kept(instance)
-                or self._win.find_owner(instance.name) is not None
-                or instance.migration_context is None):
+                or instance.migration_context is None
+                or self._names.owner(instance.name,
+                                     instance.uuid) is not None):
             return False
         migration = self._migration(context, instance)
+        if migration.source_compute == instance.host:
+            self._return(context, instance)
+            return True
         LOG.warning("It failed to arrive from %s and does so again.",
                     migration.source_compute, instance=instance)
         self._arrive(context, instance, migration, power_on=True)
@@ -82,6 +89,15 @@ class InterruptedArrivals:
                         instance=instance)
             self._moves.forget(instance)
         return True
+
+    def _return(self, context: Any, instance: Any) -> None:
+        LOG.warning("It failed to return to this host and does so again.",
+                    instance=instance)
+        connected = self._connections(context, instance)
+        self._moves.take_back(
+            context, instance, instance.get_network_info(),
+            devices(context, instance), power_on=True)
+        self._complete(context, connected)
 
     def _migration(self, context: Any, instance: Any) -> Any:
         return objects.Migration.get_by_id_and_instance(
@@ -109,7 +125,7 @@ class InterruptedArrivals:
     def _arrive(self, context: Any, instance: Any, migration: Any,
                 power_on: bool) -> None:
         connected = self._connections(context, instance)
-        if not self._runs(instance):
+        if not self.runs(instance):
             record = self._moves.record_at(instance, migration.source_node)
             info = devices(context, instance)
             self._clear(instance, info, record)
@@ -118,11 +134,14 @@ class InterruptedArrivals:
                     context, instance, record, instance.get_network_info(),
                     objects.ImageMeta.from_instance(instance), info,
                     power_on)
+        self._complete(context, connected)
+
+    def _complete(self, context: Any, connected: list[Any]) -> None:
         for mapping in connected:
             self._cinder.attachment_complete(context, mapping.attachment_id)
 
-    def _runs(self, instance: Any) -> bool:
-        """Whether it has arrived wholly: it is started last of all."""
+    def runs(self, instance: Any) -> bool:
+        """Whether its VM is made wholly: it is started last of all."""
         try:
             return self._win.state(instance.name) is oswin.VMState.RUNNING
         except exception.InstanceNotFound:
@@ -158,17 +177,6 @@ class InterruptedArrivals:
                 'multiattach': old.get('multiattach', False)})
             mapping.save()
         return found
-
-
-def block_device_info(context: Any, instance: Any) -> Any:
-    """Nova's dict of an instance's devices; volumes that are connected."""
-    found = nova_driver.get_block_device_info(
-        instance, objects.BlockDeviceMappingList.get_by_instance_uuid(
-            context, instance.uuid))
-    found['block_device_mapping'] = [
-        volume for volume in found['block_device_mapping']
-        if volume.get('connection_info')]
-    return found
 
 
 def devices(context: Any, instance: Any) -> Any:

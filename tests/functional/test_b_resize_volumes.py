@@ -153,6 +153,32 @@ class FailedArrivalTest(VolumeMoveCase):
         self._delete_server(server)
         self.fabric.assert_clean()
 
+    def test_hard_reboot_repairs_what_failed_to_return(self):
+        """L086: the files that are home already are the only ones."""
+        server, one, _two = self.boot_all()
+        self.write_as_guest(server)
+        self.assert_same_bytes(server, one, b'first')
+        places = self.places(server)
+        server = self.migrate(server)
+        with self.fabric.faults.failing(host='HV1', kind='method',
+                                        match='*RealizePlannedSystem'):
+            self.api.post_server_action(server['id'], {'revertResize': None})
+            server = self._wait_for_server_parameter(
+                server, {'status': 'ERROR', 'OS-EXT-STS:task_state': None})
+        self.assertEqual([], self.view('HV1').vm_names)
+
+        server = self._reboot_server(server, hard=True)
+
+        self.assertEqual('HV1', self.host_of(server))
+        self.assertEqual(places, self.places(server))
+        self.assert_written(server)
+        self.reads(server, one, b'first')
+        self.assertEqual((2, 0), (self.connected('HV1'),
+                                  self.connected('HV2')))
+        self.assertIsNone(self.files('HV1', server, '_revert'))
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
 
 class SMBTest(ProtocolMixin, VolumeMoveCase):
 
