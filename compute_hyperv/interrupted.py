@@ -10,6 +10,8 @@ Instance                    What is done
 ==========================  ============================================
 being built, unshelved      what there is of it is removed; Nova puts it
                             in ERROR
+unshelved, and runs         it stays, for Nova may have deleted its image
+                            already; Nova puts it in ERROR
 attaching a volume          it is detached, and available again
 arriving by a resize        what there is of it is removed and it arrives
                             anew, in the background: VERIFY_RESIZE, or
@@ -105,6 +107,12 @@ class Interrupted:
             return
         if (instance.vm_state == vm_states.BUILDING
                 or instance.task_state in _BUILDING):
+            if (instance.vm_state == vm_states.SHELVED_OFFLOADED
+                    and self._arrivals.runs(instance)):
+                LOG.warning("It was unshelved but for Nova's last step, and "
+                            "runs: it stays. Reboot it hard.",
+                            instance=instance)
+                return
             LOG.warning("Its build was interrupted; what there is of it is "
                         "removed.", instance=instance)
             self._vms.destroy(context, instance,
