@@ -80,14 +80,25 @@ class InterruptedLive:
             raise exception.InstanceNotFound(instance_id=instance.uuid)
 
     def _is_here(self, instance: Any) -> bool:
-        """Whether the VM is on this host, and stays."""
+        """Whether the VM is on this host, and stays.
+
+        :raises WaitTimeout: Hyper-V does not let go of it: where it will be
+            is not known, and the target must not be cleaned.
+        """
         if self._win.find_owner(instance.name) != instance.uuid:
             return False
+        ended = True
         try:
-            self._win.stop_jobs(instance.name, _JOBS_TIMEOUT_S)
+            ended = self._win.stop_jobs(instance.name, _JOBS_TIMEOUT_S)
         except Exception as exc:        # gone with its VM, most likely
             LOG.debug("Jobs of %s: %s", instance.name, errors.text_of(exc))
-        return self._win.find_owner(instance.name) == instance.uuid
+        if self._win.find_owner(instance.name) != instance.uuid:
+            return False
+        if not ended:
+            raise errors.WaitTimeout(
+                what=f'the end of the migration of {instance.name}',
+                timeout_s=_JOBS_TIMEOUT_S)
+        return True
 
     def _stay(self, context: Any, instance: Any, migration: Any) -> None:
         LOG.warning("Its live migration to %s was interrupted; it stays on "

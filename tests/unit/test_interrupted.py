@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from unittest import mock
 
+from nova.compute import rpcapi
 from nova.compute import vm_states
+from nova.network import model as network_model
 from nova import objects
 
+from compute_hyperv import errors
+from compute_hyperv.sim import vm as sim_vm
 from tests import factories
 from tests.unit import opscase
 
@@ -52,6 +56,72 @@ class PlannedVmsTest(opscase.OpsTestCase):
         self.plan(self.instance)
         self.process()
         self.assertEqual([self.instance.name], self.planned())
+
+
+class UnshelveTest(opscase.OpsTestCase):
+    """A server that was being unshelved when nova-compute was killed."""
+
+    def setUp(self):
+        super().setUp()
+        self.instance.vm_state = vm_states.SHELVED_OFFLOADED
+        self.instance.info_cache = objects.InstanceInfoCache(
+            network_info=network_model.NetworkInfo())
+        self.define()
+
+    def process(self):
+        with (mock.patch.object(objects.MigrationList, 'get_by_filters',
+                                return_value=objects.MigrationList(
+                                    objects=[])),
+              mock.patch.object(
+                  objects.BlockDeviceMappingList, 'get_by_instance_uuid',
+                  return_value=objects.BlockDeviceMappingList(objects=[])),
+              self.assertLogs('compute_hyperv.interrupted', 'WARNING')):
+            self.ops.interrupted.process(None, 'HV1', [self.instance])
+
+    def test_what_runs_may_be_the_only_copy(self):
+        """A9, B12: Nova deletes the image before its last step."""
+        self.ops.power.start(self.instance)
+        self.process()
+        self.assertEqual(sim_vm.RUNNING, self.vm().state)
+
+    def test_what_does_not_run_yet_is_removed(self):
+        self.process()
+        self.assertEqual([], self.vm_names)
+        self.assertFalse(self.paths.exists(
+            self.paths.instance_dir(self.instance.name)))
+
+
+class LiveTest(opscase.OpsTestCase):
+    """A live migration whose source was killed; the VM is still there."""
+
+    def setUp(self):
+        super().setUp()
+        self.instance.host = 'HV1'
+        self.define()
+        self.patch(objects.Instance, 'get_by_uuid',
+                   return_value=self.instance)
+        self.rollback = self.patch(rpcapi.ComputeAPI,
+                                   'rollback_live_migration_at_destination')
+
+    def patch(self, *what, **how):
+        patch = mock.patch.object(*what, **how)
+        self.addCleanup(patch.stop)
+        return patch.start()
+
+    def end(self):
+        self.ops.interrupted._live.end(None, objects.Migration(
+            instance_uuid=self.instance.uuid, source_compute='HV1',
+            dest_compute='HV2', dest_node='HV2', status='running'))
+
+    def test_target_is_cleaned_when_the_job_has_ended(self):
+        self.end()
+        self.rollback.assert_called_once()
+
+    def test_target_is_left_alone_while_the_job_goes_on(self):
+        """A9, L079: what arrives there must not lose its disks."""
+        self.patch(self.ops.win, 'stop_jobs', return_value=False)
+        self.assertRaises(errors.WaitTimeout, self.end)
+        self.rollback.assert_not_called()
 
 
 class FailureTest(opscase.OpsTestCase):
