@@ -57,7 +57,13 @@ class VolumeUsage:
         found = []
         for host_bdms in compute_host_bdms:
             instance = host_bdms['instance']
-            usages = self._of_vm(instance, counters)
+            # One VM whose disk is lost must not hide the use of all others.
+            try:
+                usages = self._of_vm(instance, counters)
+            except (exception.NovaException, *errors.OS_WIN_ERRORS) as exc:
+                LOG.warning("The use of its volumes is not known: %s",
+                            errors.text_of(exc), instance=instance)
+                continue
             found += [
                 {'volume': bdm.volume_id, 'instance': instance,
                  'rd_req': usage.reads, 'rd_bytes': usage.read_bytes,
@@ -107,6 +113,8 @@ class VolumeUsage:
 
     def _counter(self, vm_name: str, drive: vmdrives.Drive) -> str:
         if drive.is_physical:
+            if not drive.host_disk:
+                return ''
             disk = self._win.vm._get_wmi_obj(drive.host_disk)
             return '' if disk is None else str(disk.DriveNumber)
         return _name_of(self._drives.file_of(vm_name, drive) or '')

@@ -84,6 +84,16 @@ class VolumeUsageTest(volumecase.VolumeTestCase):
             dict.fromkeys((volume.id for volume in self.volumes),
                           (2, 4096, 1, 512)), self.told())
 
+    def test_lost_disk_hides_no_other_server(self):
+        """A10: one server's trouble is not that of all."""
+        other = self.boot(self.glance.add_disk('vhdx', **GEN2))
+        volume = self.cinder.add_volume(kind=exports.SMB)
+        self.attach(other, volume)
+        self.drive_of(other, volume).read(0, 1024)
+        with self.fabric.faults.failing(match='*Msvm_DiskDrive*',
+                                        times=None):
+            self.assertEqual({volume.id: (1, 1024, 0, 0)}, self.poll())
+
     def test_detach_does_not_depend_on_it(self):
         """A10: counters that cannot be read stop nothing."""
         with self.fabric.faults.failing(match='*Win32_PerfRawData*',
