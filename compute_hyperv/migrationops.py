@@ -87,6 +87,7 @@ class MigrationOps:
         :returns: a ``MoveRecord`` as JSON.
         :raises InstanceFaultRollback: refused, or it failed and everything
             is as it was before.
+        :raises HyperVError: that failed, too; :meth:`take_back` goes on.
         """
         with self._locks.held(locks.instance(instance.uuid)):
             try:
@@ -107,8 +108,11 @@ class MigrationOps:
             except Exception as exc:
                 LOG.exception("The instance could not be put aside and "
                               "stays on this host.", instance=instance)
+                # If that fails, too, a hard reboot takes it back.
+                instance.system_metadata[BACKUP_KEY] = record.directory
                 self._put_back(context, instance, record, network_info,
                                block_device_info, ran)
+                self.forget(instance)
                 raise _unchanged(exc) from exc
         instance.system_metadata[BACKUP_KEY] = record.directory
         return record.to_json()

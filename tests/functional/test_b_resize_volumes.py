@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """B10: servers with volumes are resized and migrate cold."""
 
+import functools
 import os
 
 import fixtures
@@ -149,6 +150,31 @@ class FailedArrivalTest(VolumeMoveCase):
         boot = self.vm(server).boot
         server = self._reboot_server(server, hard=True)
         self.assertNotEqual(boot, self.vm(server).boot)
+        self.assertIsNone(self.files('HV1', server, '_revert'))
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+    def test_hard_reboot_repairs_what_could_not_be_put_back(self):
+        """L086: it can neither leave nor come back; its files are aside."""
+        server, one, _two = self.boot_all()
+        self.write_as_guest(server)
+        self.assert_same_bytes(server, one, b'first')
+        places = self.places(server)
+        failing = functools.partial(self.fabric.faults.failing, host='HV1',
+                                    times=None)
+        with (failing(match='iscsidsc.LogoutIScsiTarget*'),
+              failing(kind='method', match='*RealizePlannedSystem')):
+            self.api.post_server_action(server['id'], {'migrate': {}})
+            server = self._wait_for_server_parameter(
+                server, {'status': 'ERROR', 'OS-EXT-STS:task_state': None})
+        self.assertEqual([], self.view('HV1').vm_names)
+
+        server = self._reboot_server(server, hard=True)
+
+        self.assertEqual('HV1', self.host_of(server))
+        self.assertEqual(places, self.places(server))
+        self.assert_written(server)
+        self.reads(server, one, b'first')
         self.assertIsNone(self.files('HV1', server, '_revert'))
         self._delete_server(server)
         self.fabric.assert_clean()
