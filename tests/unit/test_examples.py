@@ -63,16 +63,11 @@ class ConfigurationTest(unittest.TestCase):
     @ddt.data(*blocks(doctext.INI))
     def test_file_is_understood(self, named):
         text = named.example.text
-        with tempfile.NamedTemporaryFile('w', suffix='.conf') as stream:
-            stream.write(text)
-            stream.flush()
-            conf = self.conf()
-            conf([], default_config_files=[stream.name],
-                 default_config_dirs=[])
-            for group, name in self.names(text):
-                with self.subTest(option=f'[{group}] {name}'):
-                    where = conf if group == 'DEFAULT' else conf[group]
-                    self.assertIsNotNone(where[name])
+        conf = self.conf(text)
+        for group, name in self.names(text):
+            with self.subTest(option=f'[{group}] {name}'):
+                where = conf if group == 'DEFAULT' else conf[group]
+                self.assertIsNotNone(where[name])
 
     @staticmethod
     def names(text):
@@ -85,7 +80,7 @@ class ConfigurationTest(unittest.TestCase):
         return found
 
     @staticmethod
-    def conf():
+    def conf(text):
         conf = cfg.ConfigOpts()
         entries = importlib.metadata.entry_points(group='oslo.config.opts')
         for entry in entries:
@@ -97,6 +92,11 @@ class ConfigurationTest(unittest.TestCase):
                         with contextlib.suppress(cfg.DuplicateOptError):
                             conf.register_opt(option, group=(
                                 None if group == 'DEFAULT' else group))
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / 'example.conf'
+            path.write_text(text, encoding='utf-8')
+            conf([], default_config_files=[str(path)],
+                 default_config_dirs=[])
         return conf
 
     def test_wrong_examples_are_found(self):
@@ -104,13 +104,8 @@ class ConfigurationTest(unittest.TestCase):
                 ('[hyperv]\nno_such = 1\n', cfg.NoSuchOptError),
                 ('[no_such]\nx = 1\n', cfg.NoSuchOptError),
                 ('[hyperv]\nlock_timeout = soon\n', cfg.ConfigFileValueError)):
-            with (self.subTest(text), tempfile.NamedTemporaryFile(
-                    'w', suffix='.conf') as stream):
-                stream.write(text)
-                stream.flush()
-                conf = self.conf()
-                conf([], default_config_files=[stream.name],
-                     default_config_dirs=[])
+            with self.subTest(text):
+                conf = self.conf(text)
                 (group, name), = self.names(text)
                 with self.assertRaises(error):
                     conf[group][name]

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import pathlib
 import threading
 import unittest
 from unittest import mock
@@ -166,7 +167,8 @@ class ToozBackendTest(base.TestCase, fixtures.TestWithFixtures):
 
     def setUp(self):
         super().setUp()
-        self.url = 'file://' + self.useFixture(fixtures.TempDir()).path
+        self.url = pathlib.Path(
+            self.useFixture(fixtures.TempDir()).path).as_uri()
         self.one, self.other = self.connect('HV1'), self.connect('HV2')
 
     def connect(self, host):

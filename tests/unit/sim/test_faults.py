@@ -93,7 +93,7 @@ class FaultTest(simcase.SimTestCase):
         self.fabric.faults.add(delay_s=0.05)
         began = time.monotonic()
         self.assertEqual([0], self.outcomes(1))
-        self.assertGreaterEqual(time.monotonic() - began, 0.05)
+        self.assertGreater(time.monotonic() - began, 0.049)
 
     def test_latency_holds_for_a_kind(self):
         self.fabric.faults.latency_s['query'] = 0.03
@@ -101,7 +101,7 @@ class FaultTest(simcase.SimTestCase):
         self.wmi.WMI()
         self.assertLess(time.monotonic() - began, 0.03)
         self.outcomes(1)
-        self.assertGreaterEqual(time.monotonic() - began, 0.03)
+        self.assertGreater(time.monotonic() - began, 0.029)
 
     def test_fault_can_be_removed(self):
         fault = self.fabric.faults.add(times=None)
