@@ -26,6 +26,8 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import enum
+import ntpath
+import os
 import re
 import threading
 import time
@@ -158,6 +160,23 @@ class FileBackend:
         return release
 
 
+def on_windows(backend_url: str) -> str:
+    """The address of a folder, as tooz' file driver needs it on Windows.
+
+    It takes the path of the URL as it stands, and refuses every lock unless
+    that is a normal Windows path: ``file:C:\\Locks``, not
+    ``file:///C:/Locks``. Other addresses stay what they are.
+    """
+    scheme, _, rest = backend_url.partition(':')
+    if scheme != 'file':
+        return backend_url
+    path, mark, options = rest.partition('?')
+    bare = path.lstrip('/\\')
+    if not ntpath.splitdrive(bare)[0]:      # a share of a server
+        bare = '//' + bare
+    return f'file:{ntpath.normpath(bare)}{mark}{options}'
+
+
 class ToozBackend:
     """Locks of a tooz coordinator (``[coordination] backend_url``).
 
@@ -175,6 +194,8 @@ class ToozBackend:
         :raises BadOption: it cannot be used, or nobody answers there.
         """
         try:
+            if os.name == 'nt':
+                backend_url = on_windows(backend_url)
             coordinator = coordination.get_coordinator(backend_url,
                                                        host_name.encode())
             coordinator.start(start_heart=True)

@@ -163,6 +163,20 @@ class FileBackendTest(unittest.TestCase):
         self.assertEqual(['share-__srv_x_y'], self.names)
 
 
+@ddt.ddt
+class WindowsAddressTest(unittest.TestCase):
+    """Where tooz' file driver puts its locks on Windows."""
+
+    @ddt.data(('file:///C:/OpenStack/Lock', 'file:C:\\OpenStack\\Lock'),
+              ('file:C:\\OpenStack\\Lock', 'file:C:\\OpenStack\\Lock'),
+              ('file:////nas/locks/nova', 'file:\\\\nas\\locks\\nova'),
+              ('file://nas/locks?timeout=5', 'file:\\\\nas\\locks?timeout=5'),
+              ('etcd3+http://h:2379', 'etcd3+http://h:2379'))
+    @ddt.unpack
+    def test_folder_is_written_as_windows_does(self, given, expected):
+        self.assertEqual(expected, locks.on_windows(given))
+
+
 class ToozBackendTest(base.TestCase, fixtures.TestWithFixtures):
 
     def setUp(self):
