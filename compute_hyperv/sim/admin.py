@@ -244,6 +244,12 @@ def mark(fabric: Fabric) -> None:
     fabric.mark()
 
 
+@action('marked')
+def marked(fabric: Fabric) -> bool:
+    """Whether the clean check looks at files."""
+    return fabric.is_marked
+
+
 @action('check')
 def check(fabric: Fabric) -> typing.List[str]:
     """The clean check; no problems, no lines."""

@@ -10,6 +10,7 @@ import typing
 
 from . import cli_guest
 from . import cli_san
+from . import faults
 from . import remote
 
 SOCKET_VARIABLE = 'HYPERV_SIM_SOCKET'
@@ -167,7 +168,7 @@ def _add_faults(commands: typing.Any) -> None:
     acts = fault.add_subparsers(metavar='ACT', required=True)
     add = _sub(acts, 'add', _fault_add, 'plan a fault', _FAULT_HELP)
     add.add_argument('--on', dest='host', metavar='HOST')
-    add.add_argument('--kind')
+    add.add_argument('--kind', choices=(*faults.KINDS, 'job'))
     add.add_argument('--match', default='*', metavar='PATTERN',
                      help='of the label, with * and ?; default: all')
     add.add_argument('--nth', type=int, default=1, metavar='N')
@@ -194,7 +195,7 @@ def _add_faults(commands: typing.Any) -> None:
     clear.add_argument('number', nargs='?', type=int)
     _socket(clear)
     slow = _sub(acts, 'latency', _latency, 'slow down all calls of a kind')
-    slow.add_argument('kind')
+    slow.add_argument('kind', choices=faults.KINDS)
     slow.add_argument('seconds', type=float, help='0: as fast as before')
     _socket(slow)
 
@@ -293,6 +294,8 @@ def _check(args: Args) -> int:
     for line in problems:
         print(line)
     print(f'{len(problems)} problems' if problems else 'clean')
+    if not _call(args, 'admin.marked'):
+        print('(files were not compared: "check --mark" sets the mark)')
     return 1 if problems else 0
 
 

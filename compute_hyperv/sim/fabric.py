@@ -101,7 +101,10 @@ class Fabric:
         self.hosts = Hosts()
         self.san = san.San(self)
         for spec in hosts:
-            self.hosts.add(host_module.Host(self, HostSpec.make(spec)))
+            one = HostSpec.make(spec)
+            if one.name in self.hosts:
+                raise ValueError(f'host {one.name} is there twice')
+            self.hosts.add(host_module.Host(self, one))
         for name, gib in csvs.items():
             self.shares.add_csv(name, int(gib * GIB), [
                 host.storage for host in self.hosts.values()])
@@ -118,7 +121,13 @@ class Fabric:
         """
         import yaml
         with open(path, encoding='utf-8') as stream:
-            facts = yaml.safe_load(stream)
+            try:
+                facts = yaml.safe_load(stream)
+            except yaml.YAMLError as exc:
+                raise ValueError(f'{path}: {exc}') from exc
+        if not isinstance(facts, dict) or not isinstance(
+                facts.get('hosts'), list):
+            raise ValueError(f'{path}: hosts are missing')
         unknown = set(facts) - {'root', 'hosts', 'clock', 'scale',
                                 'shares', 'csvs'}
         if unknown:
@@ -171,6 +180,11 @@ class Fabric:
         """Take files and subscriptions of now as belonging to the hosts."""
         for host in self.hosts.values():
             host.mark()
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether files are compared with those of a :meth:`mark`."""
+        return all(host.is_marked for host in self.hosts.values())
 
     def problems(self) -> typing.List[str]:
         """What a clean fabric does not have, as lines of text."""

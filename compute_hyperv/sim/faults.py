@@ -21,6 +21,9 @@ if typing.TYPE_CHECKING:
     from . import host as host_module
     from . import ports
 
+#: Kinds of calls that the recorder counts and faults strike.
+KINDS = ('connect', 'query', 'method', 'get', 'ref', 'dll', 'file',
+         'program')
 _WMI = frozenset(('connect', 'query', 'method', 'get', 'ref'))
 _TRACE_KEPT = 20000
 

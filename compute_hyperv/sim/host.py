@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import gc
 import importlib
@@ -106,16 +107,37 @@ class HostSpec:
         known = {one.name for one in dataclasses.fields(cls)}
         if not set(facts) <= known:
             raise ValueError(f'host: {sorted(set(facts) - known)} unknown')
+        cls._check_types(facts)
         if 'switches' in facts:
-            facts['switches'] = tuple(
-                one if isinstance(one, SwitchSpec) else
-                SwitchSpec(one) if isinstance(one, str) else
-                SwitchSpec(**one) for one in facts['switches'])
+            facts['switches'] = tuple(map(_switch, facts['switches']))
         facts['windows'] = str(facts.get('windows', '2022'))
         facts['features'] = tuple(facts.get('features', ()))
         if not set(facts['features']) <= _FEATURES:
             raise ValueError(f'host: features are {sorted(_FEATURES)}')
         return cls(**facts)
+
+    @staticmethod
+    def _check_types(facts: typing.Mapping[str, typing.Any]) -> None:
+        if not isinstance(facts.get('name'), str):
+            raise ValueError('host: a name is missing')
+        for name in ('cpus', 'memory_mib', 'numa_nodes'):
+            if not isinstance(facts.get(name, 1), int):
+                raise ValueError(f'host {facts["name"]}: {name} is no number')
+        for name in ('volumes', 'extra', 'quirks'):
+            if not isinstance(facts.get(name, {}), collections.abc.Mapping):
+                raise ValueError(f'host {facts["name"]}: {name} is no mapping')
+
+
+def _switch(spec: typing.Union[SwitchSpec, str, typing.Mapping[
+        str, typing.Any]]) -> SwitchSpec:
+    if isinstance(spec, SwitchSpec):
+        return spec
+    if isinstance(spec, str):
+        return SwitchSpec(spec)
+    try:
+        return SwitchSpec(**spec)
+    except TypeError as exc:
+        raise ValueError(f'switch: {exc}') from None
 
 
 def _pipes(host: 'Host') -> pipes.Pipes:
@@ -136,6 +158,7 @@ class Host:
     :ivar port: through it goes everything that clients want.
     :ivar quirks: beliefs about Hyper-V that tests may switch.
     :ivar powered: False while the machine is off.
+    :ivar is_marked: files are compared with those of :meth:`mark`.
     """
 
     def __init__(self, fabric: 'fabric_module.Fabric',
@@ -157,6 +180,7 @@ class Host:
         self._watch_ids = itertools.count(1)
         self._watches: typing.Dict[int, Watch] = {}
         self._watches_at_mark = 0
+        self.is_marked = False
         self.released: typing.List[int] = []
         every = schema.namespaces(_NEWEST_BUILD)
         prefixes = tuple(prefix for feature, prefix in _CLASSES_OF.items()
@@ -303,6 +327,7 @@ class Host:
     def mark(self) -> None:
         """Take the files and subscriptions of now as belonging here."""
         self.storage.mark()
+        self.is_marked = True
         self._watches_at_mark = len(self.watches)
 
     def problems(self) -> typing.List[str]:

@@ -31,6 +31,7 @@ FEATURE_VM_VERSION = {
     'many_nics': (8, 3),
     'smt': (9, 0),
     'hibernation': (9, 0),
+    'pmu': (9, 0),
     'gpu_partition': (12, 0),
 }
 
@@ -148,15 +149,27 @@ class Profile:
         """Last component of the version: 20348."""
         return int(self.version.rsplit('.', 1)[1])
 
-    def max_vcpus(self, generation: int) -> int:
-        """Virtual processors of one VM of *generation*."""
-        return self.max_vcpus_gen1 if generation == 1 else (
-            self.max_vcpus_gen2)
+    def max_vcpus(self, generation: int,
+                  vm_version: str | None = None) -> int:
+        """Virtual processors of one VM of *generation*.
 
-    def max_memory_mib(self, generation: int) -> int:
-        """Memory of one VM of *generation* in MiB."""
-        return self.max_memory_mib_gen1 if generation == 1 else (
-            self.max_memory_mib_gen2)
+        Large VMs need configuration version 8.0 (section 18).
+
+        :param vm_version: by default the host's for new VMs
+        """
+        if generation == 1 or not self._large(vm_version):
+            return self.max_vcpus_gen1
+        return self.max_vcpus_gen2
+
+    def max_memory_mib(self, generation: int,
+                       vm_version: str | None = None) -> int:
+        """Memory of one VM of *generation* in MiB; as max_vcpus."""
+        if generation == 1 or not self._large(vm_version):
+            return self.max_memory_mib_gen1
+        return self.max_memory_mib_gen2
+
+    def _large(self, vm_version: str | None) -> bool:
+        return allows(vm_version or self.default_vm_version, 'large_vm')
 
     def max_nics(self, vm_version: str) -> int:
         """Synthetic adapters of a VM of *vm_version*.

@@ -33,6 +33,17 @@ SYSTEM = 'Msvm_ComputerSystem'
 PLANNED_SYSTEM = 'Msvm_PlannedComputerSystem'
 SETTINGS = 'Msvm_VirtualSystemSettingData'
 
+#: Classes whose objects and links go with a VM or a checkpoint.
+_OF_VMS = ('CIM_ResourceAllocationSettingData', 'Msvm_BootSourceSettingData',
+           'Msvm_EthernetSwitchPortFeatureSettingData',
+           'Msvm_SecuritySettingData', 'CIM_BaseMetricValue',
+           'Msvm_MetricForME', 'CIM_SystemDevice', 'Msvm_LogicalIdentity',
+           'Msvm_VirtualSystemSettingDataComponent',
+           'Msvm_EthernetPortSettingDataComponent',
+           'Msvm_SettingsDefineState', 'Msvm_SnapshotOfVirtualSystem',
+           'Msvm_MostCurrentSnapshotInBranch', 'Msvm_LastAppliedSnapshot',
+           'Msvm_ParentChildSettingData')
+
 _STATE_NAMES = {RUNNING: 'running', OFF: 'off', SAVED: 'saved',
                 PAUSED: 'paused', STARTING: 'starting', SAVING: 'saving',
                 SHUTTING_DOWN: 'shutting down', PAUSING: 'pausing',
@@ -251,16 +262,25 @@ class VMs:
             raise LookupError('%d VMs are named %s' % (len(found), name))
         return Vm(self._host, found[0]['Name'])
 
-    def of(self, record: engine.Record) -> Vm | None:
+    def of(self, record: engine.Record | None) -> Vm | None:
         """The VM that a system, settings or resource record belongs to.
 
-        A snapshot's settings belong to the VM that it was taken of.
+        A snapshot's settings belong to the VM that it was taken of; a
+        reference that was not given (None) belongs to none.
         """
+        if record is None:
+            return None
         if isa(record, 'CIM_ComputerSystem'):
             return self.by_guid(record['Name'])
         if isa(record, SETTINGS):
             return self.by_guid(record['VirtualSystemIdentifier'] or '')
         return self.by_guid(guid_of(record['InstanceID']))
+
+    def of_system(self, record: engine.Record | None) -> Vm | None:
+        """The VM whose system *record* is; settings are no system."""
+        if record is None or not isa(record, 'CIM_ComputerSystem'):
+            return None
+        return self.of(record)
 
     def new_worker(self, memory_mib: dict[int, int]) -> workers.Worker:
         """A worker process for a VM that is about to start."""
@@ -345,15 +365,20 @@ class VMs:
 
     def _orphans(self) -> list[str]:
         """Records below a VM that no longer exists."""
+        store = self._host.v2
         known = {vm.guid for vm in (*self, *self.planned())}
-        snapshots = {guid_of(record['InstanceID'])
-                     for record in self._host.v2.find(SETTINGS)}
+        snapshots: set[str] = set()
         found: list[str] = []
-        for cls in ('CIM_ResourceAllocationSettingData',
-                    'Msvm_EthernetSwitchPortFeatureSettingData',
-                    'Msvm_MetricForME', 'CIM_SystemDevice'):
-            found += self._dangling(self._host.v2.find(cls),
-                                    known | snapshots)
+        for record in store.find(SETTINGS):
+            if record['VirtualSystemType'] == devices.DEFINITION:
+                continue
+            if (record['VirtualSystemIdentifier'] or '').upper() in known:
+                snapshots.add(guid_of(record['InstanceID']))
+            else:
+                found.append('%s is left of a VM' % record.path)
+        for cls in _OF_VMS:
+            if store.classes.find(cls) is not None:
+                found += self._dangling(store.find(cls), known | snapshots)
         return found
 
     def _dangling(self, records: Iterable[engine.Record],
@@ -361,8 +386,8 @@ class VMs:
         for record in records:
             name = record.get('InstanceID')
             if name is None:
-                if any(self._host.v2.by_path(record[key]) is None
-                       for key in record.cls.keys):
+                if any(self._host.v2.by_path(record[key] or '') is None
+                       for key in record.cls.references):
                     yield '%s links something that is gone' % record.path
             elif name.startswith('Microsoft:') and not (
                     name.startswith('Microsoft:Definition') or

@@ -54,8 +54,11 @@ def _add_nic(vm: Vm, props: tree.Props, others: list[tree.Addition]
     given = props.get('VirtualSystemIdentifiers') or ()
     guid = str(given[0]).strip('{}').upper() if given else (
         vm.host.new_guid())
-    return tree.Addition(cls, '%s\\%s' % (vm.instance_id, guid),
-                         _check_mac(vm, props))
+    instance_id = '%s\\%s' % (vm.instance_id, guid)
+    if vm.host.v2.get(cls, InstanceID=instance_id) or (
+            tree.same_slot(others, instance_id)):
+        raise rules.invalid(vm, 'There is an adapter %s.' % guid)
+    return tree.Addition(cls, instance_id, _check_mac(vm, props))
 
 
 def _need_nic_state(vm: Vm, what: str) -> None:

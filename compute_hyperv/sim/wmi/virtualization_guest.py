@@ -211,8 +211,8 @@ def heartbeat(host: Host, record: engine.Record) -> dict[str, typing.Any]:
     if status == guests.HEARTBEAT_OK:
         return {'OperationalStatus': (status, 2),
                 'StatusDescriptions': ('OK', 'OK')}
-    return {'OperationalStatus': (status,),
-            'StatusDescriptions': ('No Contact',)}
+    return {'OperationalStatus': (status,), 'StatusDescriptions': (
+        'Paused' if status == guests.HEARTBEAT_PAUSED else 'No Contact',)}
 
 
 def _items(host: Host, pairs: dict[str, str], source: int

@@ -96,8 +96,11 @@ def add_resource_settings(call: engine.Call) -> Out | int:
     os-win passes a Msvm_ComputerSystem for drives although a settings
     object is documented; Hyper-V takes both (oswin-surface.md 9.2).
     """
-    vm = call.host.vms.of(call.args['AffectedConfiguration'])
-    if vm is None:
+    target = call.args['AffectedConfiguration']
+    vm = call.host.vms.of(target)
+    if vm is None or (vms.isa(target, vms.SETTINGS) and
+                      target['InstanceID'] != vm.instance_id):
+        # Nothing of the kind, or a checkpoint, which never changes.
         return call.host.quirks.invalid_parameter_code
     return add_texts(vm, call.args['ResourceSettings'] or ())
 

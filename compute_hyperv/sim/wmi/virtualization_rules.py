@@ -7,6 +7,7 @@ be changed?"), 5 (processor and memory), 7 (boot) and 18 (limits).
 
 from __future__ import annotations
 
+import re
 import typing
 
 from .. import profiles
@@ -58,6 +59,7 @@ OFF_ONLY_MEMORY = frozenset((
     'SgxSize',
 ))
 
+_GUID = re.compile('[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}$')
 _ENUMS: dict[str, frozenset[int]] = {
     'AutomaticStartupAction': frozenset((2, 3, 4)),
     'AutomaticShutdownAction': frozenset((2, 3, 4)),
@@ -103,6 +105,36 @@ def need_off(vm: Vm, names: typing.Iterable[str],
             raise wrong_state(vm, name)
 
 
+def new_identity(host: typing.Any, given: str | None) -> str:
+    """The GUID of a VM that is being defined.
+
+    :param given: VirtualSystemIdentifier, when the caller chose one
+    :raises Refused: it is no GUID, or something has it already
+    """
+    if not given:
+        return str(host.new_guid())
+    guid = given.upper()
+    if not _GUID.match(guid):
+        raise invalid(host, '%s is no GUID.' % given)
+    if host.v2.under('Microsoft:' + guid):
+        raise invalid(host, 'There is a virtual machine %s.' % guid)
+    return guid
+
+
+def check_assigned(vm: Vm, changes: dict[str, typing.Any]) -> None:
+    """What a VM with an assigned device cannot have (section 14).
+
+    :raises Refused: dynamic memory, or another automatic shutdown action
+        than turning off
+    """
+    if not (changes.get('DynamicMemoryEnabled') or changes.get(
+            'AutomaticShutdownAction', 2) != 2):
+        return
+    if vm.resources('Msvm_PciExpressSettingData'):
+        raise invalid(vm, 'The VM has an assigned device: %s.' %
+                      sorted(changes))
+
+
 def check_system(host: typing.Any, generation: int, version: str,
                  changes: dict[str, typing.Any]) -> None:
     """Check values of a Msvm_VirtualSystemSettingData.
@@ -125,6 +157,9 @@ def check_system(host: typing.Any, generation: int, version: str,
     if changes.get('SecureBootTemplateId') and not profiles.allows(
             version, 'linux_secure_boot'):
         raise invalid(host, 'SecureBootTemplateId needs version 6.2.')
+    if changes.get('EnableHibernation') and not profiles.allows(
+            version, 'hibernation'):
+        raise invalid(host, 'Hibernation needs version 9.0.')
     _check_template(host, changes.get('SecureBootTemplateId'))
 
 
@@ -160,7 +195,7 @@ def check_processor(vm: Vm, record: engine.Record,
     host = vm.host
     new = dict(record.props, **changes)
     if not 1 <= new['VirtualQuantity'] <= host.profile.max_vcpus(
-            vm.generation):
+            vm.generation, vm.version):
         raise invalid(vm, '%d virtual processors are not possible.' %
                       new['VirtualQuantity'])
     if changes.get('VirtualQuantity', 0) > host.spec.cpus:
@@ -178,6 +213,8 @@ def check_processor(vm: Vm, record: engine.Record,
     if changes.get('ExposeVirtualizationExtensions') and not vm.allows(
             'nested'):
         raise invalid(vm, 'Nested virtualization needs version 8.0.')
+    if changes.get('EnablePerfmonPmu') and not vm.allows('pmu'):
+        raise invalid(vm, 'The performance monitor needs version 9.0.')
 
 
 def check_memory(vm: Vm, record: engine.Record,
@@ -187,6 +224,7 @@ def check_memory(vm: Vm, record: engine.Record,
     Static memory: Reservation and Limit follow VirtualQuantity.
     """
     need_off(vm, changes, OFF_ONLY_MEMORY)
+    check_assigned(vm, changes)
     new = dict(record.props, **changes)
     if not vm.is_off and vm.host.quirks.enforce_off_only:
         _check_hot_memory(vm, record, changes)
@@ -198,10 +236,10 @@ def check_memory(vm: Vm, record: engine.Record,
                           'needed.' % (name, new[name]))
     if not new['Reservation'] <= new['VirtualQuantity'] <= new['Limit']:
         raise invalid(vm, 'Minimum <= startup <= maximum memory is needed.')
-    if new['VirtualQuantity'] > vm.host.profile.max_memory_mib(
-            vm.generation):
+    if new['Limit'] > vm.host.profile.max_memory_mib(
+            vm.generation, vm.version):
         raise invalid(vm, '%d MB are too much memory for a VM.' %
-                      new['VirtualQuantity'])
+                      new['Limit'])
     if not 5 <= new['TargetMemoryBuffer'] <= 2000:
         raise invalid(vm, 'TargetMemoryBuffer is in 5..2000.')
     if not 0 <= new['Weight'] <= 10000:

@@ -61,7 +61,7 @@ def _vm_of(host: Host, record: engine.Record) -> Vm | None:
 def create_snapshot(call: engine.Call) -> dict[str, typing.Any] | int:
     """Take a checkpoint; always a job (oswin-surface.md 9.5)."""
     host = call.host
-    vm = host.vms.of(call.args['AffectedSystem'])
+    vm = host.vms.of_system(call.args['AffectedSystem'])
     kind = call.args['SnapshotType'] or FULL
     if vm is None or vm.is_planned:
         return host.quirks.invalid_parameter_code
@@ -234,7 +234,7 @@ def _destroy(call: engine.Call, record: engine.Record, *, tree_too: bool
     if vm is None:
         return host.quirks.invalid_parameter_code
     if vm.state not in (vms.OFF, vms.RUNNING, vms.PAUSED, vms.SAVED) or (
-            system.merging(vm)):
+            system.merging(vm) or power.is_busy(vm)):
         return INVALID_STATE
     gone = [record] + (_descendants(host, record) if tree_too else [])
     host.v2.update(vm.system, OperationalStatus=(2, _MERGING))

@@ -59,7 +59,8 @@ def _add_scsi(vm: Vm, props: tree.Props, others: list[tree.Addition]
     guid = str(given[0]).strip('{}').upper() if given else (
         vm.host.new_guid())
     instance_id = '%s\\%s\\0' % (vm.instance_id, guid)
-    if vm.host.v2.get(devices.RASD, InstanceID=instance_id):
+    if vm.host.v2.get(devices.RASD, InstanceID=instance_id) or (
+            tree.same_slot(others, instance_id)):
         raise rules.invalid(vm, 'There is a controller %s.' % guid)
     return tree.Addition(devices.RASD, instance_id, props)
 

@@ -93,7 +93,7 @@ def _new_settings(host: Host, given: dict[str, typing.Any],
     if not host.profile.supports(version):
         raise rules.invalid(host, 'No version %s here.' % version)
     rules.check_system(host, generation, version, given)
-    guid = given.get('VirtualSystemIdentifier') or host.new_guid()
+    guid = rules.new_identity(host, given.get('VirtualSystemIdentifier'))
     return dict(_defaults(host, generation), **dict(
         given, InstanceID='Microsoft:' + guid, ConfigurationID=guid,
         VirtualSystemIdentifier=guid, Version=version,
@@ -260,7 +260,7 @@ def destroy(vm: Vm) -> None:
 def destroy_system(call: engine.Call) -> Out:
     """Remove a VM that is off or saved, or a planned VM (section 4)."""
     host = call.host
-    vm = host.vms.of(call.args['AffectedSystem'])
+    vm = host.vms.of_system(call.args['AffectedSystem'])
     if vm is None:
         return host.quirks.invalid_parameter_code
     if vm.state not in (OFF, SAVED) or merging(vm):
@@ -353,6 +353,7 @@ def _modify(host: Host, record: engine.Record,
             vm, changes['BootSourceOrder'])
         changes = rules.changed(record, changes)
     rules.need_off(vm, changes, rules.OFF_ONLY_SYSTEM)
+    rules.check_assigned(vm, changes)
     if 'SnapshotDataRoot' in changes and record['Parent']:
         raise rules.invalid(host, 'The VM has checkpoints.')
     rules.check_system(host, vm.generation, vm.version, changes)

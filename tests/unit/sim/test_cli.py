@@ -93,7 +93,7 @@ class CommandsTest(unittest.TestCase):
             capture_output=True, text=True, timeout=60)
 
     def test_life_of_a_served_fabric(self):
-        self.assertEqual('clean\n', self.sim('check'))
+        self.assertRegex(self.sim('check'), r'^clean\n\(files were not')
         done = self.run_script('HV1', 'web')
         self.assertEqual((0, 'HV1 2\n'), (done.returncode, done.stdout),
                          done.stderr)
@@ -144,6 +144,13 @@ class CommandsTest(unittest.TestCase):
         done = self.run_script('HV9', 'web')
         self.assertEqual(1, done.returncode)
         self.assertIn('HV1, HV2', done.stderr)
+
+    def test_kind_that_no_call_has(self):
+        """A misspelt kind would never strike, and nobody would know."""
+        for args in (('add', '--kind', 'metod'), ('latency', 'metod', '1')):
+            with self.assertRaises(SystemExit) as caught:
+                self.sim('fault', *args)
+            self.assertEqual(2, caught.exception.code)
 
     def test_exec_waits_for_the_server(self):
         self.sim('stop')

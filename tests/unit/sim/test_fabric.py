@@ -53,7 +53,11 @@ class DescriptionTest(simcase.SimTestCase):
 
     @ddt.data('hosts: [HV1]\ncolour: red', 'hosts: [{name: A, colour: red}]',
               'hosts: [A]\nclock: sometimes',
-              'hosts: [{name: A, features: [magic]}]')
+              'hosts: [{name: A, features: [magic]}]', '', 'hosts: [',
+              'clock: real', 'hosts: [A, a]', 'hosts: [{windows: 2022}]',
+              'hosts: [{name: A, memory_mib: much}]',
+              'hosts: [{name: A, volumes: [C]}]',
+              'hosts: [{name: A, switches: [{nam: x}]}]')
     def test_unknown_facts_are_refused(self, text):
         self.assertRaises(ValueError, self.load, text)
 
@@ -94,6 +98,29 @@ class CleanTest(simcase.SimTestCase):
     def test_machine(self):
         self.add_vm('a')
         self.assert_problem('VM a')
+
+    def test_what_is_left_of_a_machine(self):
+        """Settings alone do not vouch for what is below them."""
+        system = self.add_vm('a')
+        store = self.host.v2
+        settings = store.find_one('Msvm_VirtualSystemSettingData',
+                                  ElementName='a')
+        below = store.add('Msvm_BootSourceSettingData',
+                          InstanceID=settings['InstanceID'] + '\\b')
+        store.add('Msvm_VirtualSystemSettingDataComponent',
+                  GroupComponent=settings, PartComponent=below)
+        self.assertEqual(1, len(self.host.vms.problems()))
+        store.delete(system)
+        self.assertEqual(2, len(self.host.vms.problems()))
+        self.assert_problem('SettingData.InstanceID="Microsoft:')
+        store.delete(settings)
+        self.assert_problem('links something that is gone')
+        self.assert_problem('b is left of a VM')
+
+    def test_files_are_compared_with_a_mark(self):
+        self.assertTrue(self.fabric.is_marked)
+        self.assertFalse(sim_fabric.Fabric(
+            self.fabric.root_dir, ['A']).is_marked)
 
     def test_file_that_was_not_there_at_the_mark(self):
         local = os.path.join(self.host.storage.local('C:\\'), 'left.vhdx')

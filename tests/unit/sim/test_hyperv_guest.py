@@ -191,6 +191,8 @@ class HeartbeatTest(GuestTestCase):
         self.request_state(9)
         self.fabric.clock.advance(1)
         self.assertEqual((15,), self._heartbeat())
+        self.assertEqual(('Paused',), self.component('Heartbeat')[
+            0].StatusDescriptions)
         self.request_state(2)
         self.fabric.clock.advance(1)
         self.assertEqual((2, 2), self._heartbeat())

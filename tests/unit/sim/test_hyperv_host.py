@@ -241,6 +241,20 @@ class PciTest(hypervcase.HyperVTestCase):
         with self.assertRaises(hypervcase.exceptions.HyperVException):
             self.vmutils.add_pci_device('vm', '10DE', '1EB8')
 
+    def test_rules_hold_after_the_assignment(self):
+        """Section 14: no dynamic memory, and turning off, all the time."""
+        self.vmutils.add_pci_device('vm', '10DE', '1EB8')
+        before = self.everything()
+        memory = self.resources(cls='Msvm_MemorySettingData')[0]
+        self.assertEqual((32773, 32773), (
+            self.modify(memory, DynamicMemoryEnabled=True)[2],
+            self.modify_settings(AutomaticShutdownAction=3)))
+        self.assert_unchanged(before)
+        self.vmutils.remove_all_pci_devices('vm')
+        self.assertEqual((0, 0), (
+            self.modify(memory, DynamicMemoryEnabled=True)[2],
+            self.modify_settings(AutomaticShutdownAction=3)))
+
     def test_destroying_the_vm_frees_the_device(self):
         """20.2: nothing of the VM is left."""
         self.vmutils.add_pci_device('vm', '10DE', '1EB8')

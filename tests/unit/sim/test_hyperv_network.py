@@ -101,6 +101,18 @@ class AdapterTest(NetworkTestCase):
             self.settings().path_(), texts)[2])
         self.assert_unchanged(before)
 
+    @ddt.data(1, 2)
+    def test_identity_that_is_taken(self, calls):
+        """Section 1: the GUID is the key; in one call or in two."""
+        self.create_vm()
+        text = self.nic_template(VirtualSystemIdentifiers=[
+            '{%s}' % self.host.new_guid()]).GetText_(1)
+        texts = [text] * (3 - calls)
+        codes = [self.service.AddResourceSettings(
+            self.settings().path_(), texts)[2] for _ in range(calls)]
+        self.assertEqual(INVALID_PARAMETER, codes[-1])
+        self.assertEqual(calls - 1, len(self.resources(cls=NIC)))
+
     def test_old_vm_version_has_eight(self):
         """Section 16: 64 synthetic for version >= 8.3."""
         self.assertEqual([8, 64], [self.host.profile.max_nics(version)

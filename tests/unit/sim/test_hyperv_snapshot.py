@@ -190,6 +190,20 @@ class CreateTest(SnapshotTestCase):
         self.assert_job_failed(job, 'as many checkpoints')
         self.assert_unchanged(before)
 
+    def test_settings_are_no_system(self):
+        """Section 8: AffectedSystem is a system."""
+        self.assertEqual(32773, self.snapshot_service.CreateSnapshot(
+            AffectedSystem=self.settings().path_(), SnapshotType=2)[2])
+
+    def test_checkpoint_takes_no_devices(self):
+        """Section 4: only its name and notes may be edited."""
+        self.take()
+        before = self.everything()
+        self.assertEqual(32773, self.service.AddResourceSettings(
+            self.vmutils.get_vm_snapshots('vm')[0], [self.template(
+                'Msvm_SyntheticEthernetPortSettingData').GetText_(1)])[2])
+        self.assert_unchanged(before)
+
     def test_unknown_type(self):
         """Section 8: code 6 invalid type."""
         self.assertEqual(6, self.snapshot_service.CreateSnapshot(
@@ -340,6 +354,19 @@ class MergingTest(SnapshotTestCase):
         self.assertEqual((0,), self.job(job).RequestStateChange(5))
         self.assertEqual((2,), self.system().OperationalStatus)
         self.assertEqual(STARTED, self.request_state(2))
+
+    def test_checkpoint_stays_while_another_is_taken(self):
+        """Section 2 (32768): no other work on the disks meanwhile."""
+        self.snapshot_service.CreateSnapshot(
+            AffectedSystem=self.system().path_(), SnapshotType=2)
+        self.fabric.clock.advance(60)
+        path = self.vmutils.get_vm_snapshots('vm')[0]
+        self.snapshot_service.CreateSnapshot(
+            AffectedSystem=self.system().path_(), SnapshotType=2)
+        self.assertEqual((5,), self.snapshot_service.DestroySnapshot(
+            path)[1:])
+        self.fabric.clock.advance(60)
+        self.assertEqual(2, len(self.vmutils.get_vm_snapshots('vm')))
 
     def test_vm_that_starts_meanwhile_is_not_destroyed(self):
         """Section 4: off or saved, also when the job does its work."""

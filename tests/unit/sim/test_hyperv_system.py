@@ -160,8 +160,22 @@ class DefineSystemTest(hypervcase.HyperVTestCase):
                                   ReferenceConfiguration=None)
         self.assertEqual(1, self.record('New Virtual Machine').generation)
 
+    def test_identity_that_is_taken(self):
+        """Section 1: the GUID is the key of a VM."""
+        self.create_vm()
+        before = self.everything()
+        settings = self.wmi.Msvm_VirtualSystemSettingData.new()
+        settings.VirtualSystemIdentifier = self.system().Name.lower()
+        self.assertEqual(
+            (None, None, INVALID_PARAMETER), self.service.DefineSystem(
+                ResourceSettings=[], ReferenceConfiguration=None,
+                SystemSettings=settings.GetText_(1)))
+        self.assert_unchanged(before)
+
     @ddt.data({'VirtualSystemSubType': HV + 'SubType:3'},
-              {'Version': '4.0'}, {'AutomaticStartupAction': 1},
+              {'Version': '4.0'}, {'VirtualSystemIdentifier': 'no guid'},
+              {'Version': '8.0', 'EnableHibernation': True},
+              {'AutomaticStartupAction': 1},
               {'VirtualSystemSubType': HV + 'SubType:1',
                'SecureBootEnabled': True})
     def test_impossible_settings_leave_nothing_behind(self, wrong):
@@ -189,6 +203,19 @@ class DestroySystemTest(hypervcase.HyperVTestCase):
         self.assertEqual((None, INVALID_STATE),
                          self.service.DestroySystem(system.path_()))
         self.assertEqual(hypervcase.STATES[state], self.state())
+
+    @ddt.data('current', 'snapshot', 'none')
+    def test_settings_are_no_system(self, which):
+        """Section 4: a checkpoint's path must not cost the whole VM."""
+        self.create_vm()
+        self.attach_disk()
+        self.vmutils.take_vm_snapshot('vm')
+        path = {'current': self.settings().path_(), 'none': None,
+                'snapshot': self.vmutils.get_vm_snapshots('vm')[0]}[which]
+        before = self.everything()
+        self.assertEqual((None, INVALID_PARAMETER),
+                         self.service.DestroySystem(AffectedSystem=path))
+        self.assert_unchanged(before)
 
     @ddt.data('off', 'saved')
     def test_removes_everything_but_disks(self, state):
@@ -385,6 +412,37 @@ class ProcessorTest(hypervcase.HyperVTestCase):
         """Section 18: the profile's limit for generation 2."""
         self.assertEqual(limit, profiles.profile(windows).max_vcpus(2))
 
+    @ddt.data(('7.1', 64, 1 << 20), ('8.0', 240, 12 << 20))
+    @ddt.unpack
+    def test_large_vms_need_version_8(self, version, vcpus, memory_mib):
+        """Section 18: minimum VM version of large VMs."""
+        profile = profiles.profile('2016')
+        self.assertEqual((vcpus, memory_mib), (
+            profile.max_vcpus(2, version),
+            profile.max_memory_mib(2, version)))
+
+    def test_old_vm_is_no_large_vm(self):
+        """Section 18: the version of the VM counts, not the host's."""
+        self.make_host('2016', cpus=128)
+        settings = self.wmi.Msvm_VirtualSystemSettingData.new()
+        settings.ElementName, settings.Version = 'vm', '5.0'
+        settings.VirtualSystemSubType = HV + 'SubType:2'
+        self.service.DefineSystem(ResourceSettings=[], SystemSettings=(
+            settings.GetText_(1)), ReferenceConfiguration=None)
+        self.assertEqual((0, INVALID_PARAMETER), (
+            self._modify(VirtualQuantity=64),
+            self._modify(VirtualQuantity=65)))
+
+    @ddt.data(('8.0', INVALID_PARAMETER), ('9.0', 0))
+    @ddt.unpack
+    def test_performance_monitor_needs_version_9(self, version, code):
+        """Section 18: PMU 9.0."""
+        settings = self.wmi.Msvm_VirtualSystemSettingData.new()
+        settings.ElementName, settings.Version = 'vm', version
+        self.service.DefineSystem(ResourceSettings=[], SystemSettings=(
+            settings.GetText_(1)), ReferenceConfiguration=None)
+        self.assertEqual(code, self._modify(EnablePerfmonPmu=True))
+
     @ddt.data({'Reservation': 100001}, {'Weight': 10001},
               {'Limit': 10, 'Reservation': 20}, {'VirtualQuantity': 0},
               {'MaxProcessorsPerNumaNode': 0})
@@ -422,7 +480,8 @@ class MemoryTest(hypervcase.HyperVTestCase):
               {'TargetMemoryBuffer': 4}, {'TargetMemoryBuffer': 2001},
               {'Weight': 10001},
               {'DynamicMemoryEnabled': True, 'Reservation': 1024},
-              {'DynamicMemoryEnabled': True, 'Limit': 256})
+              {'DynamicMemoryEnabled': True, 'Limit': 256},
+              {'DynamicMemoryEnabled': True, 'Limit': (240 << 20) + 2})
     def test_refused_values(self, wrong):
         """Section 5: even MiB, 32 MiB, minimum <= startup <= maximum."""
         self.create_vm()
