@@ -293,9 +293,9 @@ def _check(args: Args) -> int:
     problems = _call(args, 'admin.check')
     for line in problems:
         print(line)
-    print(f'{len(problems)} problems' if problems else 'clean')
     if not _call(args, 'admin.marked'):
         print('(files were not compared: "check --mark" sets the mark)')
+    print(f'{len(problems)} problems' if problems else 'clean')
     return 1 if problems else 0
 
 

@@ -176,7 +176,9 @@ def add_feature_settings(call: engine.Call) -> dict[str, typing.Any] | int:
     """Add features to a port of a VM."""
     host = call.host
     port = call.args['AffectedConfiguration']
-    vm = host.vms.of(port) if port.cls.name == devices.PORT else None
+    if port is None or port.cls.name != devices.PORT:
+        return host.quirks.invalid_parameter_code
+    vm = host.vms.of(port)
     if vm is None:
         return host.quirks.invalid_parameter_code
     parsed = [host.v2.parse_text(text)
@@ -242,7 +244,8 @@ def remove_feature_settings(call: engine.Call
     """Remove features from ports; offload settings stay with the port."""
     records = call.args['FeatureSettings'] or ()
     for record in records:
-        if _port_of(call.host, record['InstanceID']) is None:
+        if not record.cls.is_a(FEATURE) or (
+                _port_of(call.host, record['InstanceID']) is None):
             return call.host.quirks.invalid_parameter_code
         if record.cls.name == OFFLOAD:
             return jobs.NOT_SUPPORTED

@@ -48,10 +48,10 @@ _COPIED = ('CIM_ResourceAllocationSettingData', tree.BOOT_SOURCE,
            'Msvm_SecuritySettingData')
 
 
-def _vm_of(host: Host, record: engine.Record) -> Vm | None:
+def _vm_of(host: Host, record: engine.Record | None) -> Vm | None:
     """The VM of a checkpoint's settings; None if it is no checkpoint."""
-    if record['VirtualSystemType'] not in (devices.SNAPSHOT,
-                                           devices.RECOVERY_SNAPSHOT):
+    if record is None or record.get('VirtualSystemType') not in (
+            devices.SNAPSHOT, devices.RECOVERY_SNAPSHOT):
         return None
     return host.vms.by_guid(record['VirtualSystemIdentifier'])
 

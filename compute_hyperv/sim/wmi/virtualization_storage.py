@@ -299,6 +299,7 @@ def _drive_removed(vm: Vm, record: engine.Record) -> None:
     passthrough.close_disk(vm, record)
     for medium in vm.children(record):
         close_medium(vm, medium)
+        tree.remove_record(vm.host, medium)
     tree.remove_boot_source(vm, record)
 
 

@@ -425,6 +425,14 @@ class FeatureTest(NetworkTestCase):
         self.assertNotEqual(0, self.service.RemoveFeatureSettings(
             FeatureSettings=[found[0].path_()])[1])
 
+    def test_nothing_or_something_else_is_refused(self):
+        """Section 3: parameter errors are immediate return codes."""
+        system = self.create_vm('other').path_()
+        self.assertEqual((INVALID_PARAMETER, INVALID_PARAMETER), (
+            self.service.AddFeatureSettings()[2],
+            self.service.RemoveFeatureSettings(
+                FeatureSettings=[system])[1]))
+
     def test_feature_of_something_else(self):
         """Section 3: a VM is no port."""
         self.assertEqual(INVALID_PARAMETER, self.service.AddFeatureSettings(

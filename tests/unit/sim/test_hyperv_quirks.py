@@ -96,6 +96,26 @@ class KnowledgeTest(hypervcase.HyperVTestCase):
         for field in dataclasses.fields(profiles.FieldKnowledge):
             self.assertIsNot(dataclasses.MISSING, field.default, field.name)
 
+    def test_medium_goes_with_its_drive(self):
+        """Section 6 [U]: else the drive stays until it is empty."""
+        self.host.quirks.drive_with_medium_is_kept = False
+        self.create_vm()
+        self.attach_disk()
+        drive = self.resources(subtype='Synthetic Disk Drive')[0]
+        self.assertEqual(0, self.remove(drive)[1])
+        self.assertEqual([], self.resources(cls=hypervcase.SASD))
+
+    def test_facts_of_a_new_machine(self):
+        """Section 4 and 16: startup memory, prefix of addresses."""
+        self.make_host('2022', quirks={'default_memory_mib': 2048,
+                                       'mac_prefix': '00155E'})
+        self.vmutils.create_vm('vm', False, 2, 'C:\\VMs')
+        self.assertEqual(2048, self.record().memory['VirtualQuantity'])
+        self.add(self.template('Msvm_SyntheticEthernetPortSettingData'))
+        self.start()
+        self.assertEqual('00155E', self.resources(
+            cls='Msvm_SyntheticEthernetPortSettingData')[0].Address[:6])
+
     def test_code_of_a_wrong_state(self):
         """Section 4: 5, or 32775."""
         self.host.quirks.invalid_state_code = 32775

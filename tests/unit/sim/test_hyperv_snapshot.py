@@ -190,6 +190,12 @@ class CreateTest(SnapshotTestCase):
         self.assert_job_failed(job, 'as many checkpoints')
         self.assert_unchanged(before)
 
+    @ddt.data('CreateSnapshot', 'DestroySnapshot', 'DestroySnapshotTree',
+              'ApplySnapshot', 'ClearSnapshotState')
+    def test_nothing_is_no_checkpoint(self, method):
+        """Section 3: parameter errors are immediate return codes."""
+        self.assertIn(32773, getattr(self.snapshot_service, method)())
+
     def test_settings_are_no_system(self):
         """Section 8: AffectedSystem is a system."""
         self.assertEqual(32773, self.snapshot_service.CreateSnapshot(
