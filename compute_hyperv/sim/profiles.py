@@ -66,6 +66,8 @@ class FieldKnowledge:
     file_release_delay_s: float = 0.0
     #: Settings that section 4 calls off-only are refused unless off.
     enforce_off_only: bool = True
+    #: Nothing of a VM can be changed while it, or its storage, is moved.
+    fixed_while_moving: bool = True
     #: A finished job can be read for this long (seconds).
     job_lifetime_s: float = 300.0
     #: Memory the hypervisor and the parent partition keep (MiB).

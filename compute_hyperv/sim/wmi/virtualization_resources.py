@@ -57,6 +57,7 @@ def add_texts(vm: Vm, texts: tuple[str, ...]) -> Out:
     additions: list[tree.Addition] = []
     made: list[engine.Record] = []
     try:
+        rules.need_settled(vm)
         for each, kind in zip(parsed, kinds, strict=True):
             if kind.check_add is None:
                 raise rules.invalid(vm, '%s cannot be added.' %
@@ -162,6 +163,7 @@ def _find(host: Host, parsed: engine.Embedded
     if record is None or vm is None:
         raise rules.invalid(host, 'There is no resource %s.' %
                             parsed.get('InstanceID'))
+    rules.need_settled(vm)
     changes = rules.changed(record, parsed.props)
     for name in ('ResourceSubType', 'ResourceType'):
         if name in changes:
@@ -181,6 +183,7 @@ def remove_resource_settings(call: engine.Call) -> Out | int:
             if vm is None or kind.check_remove is None:
                 raise rules.invalid(host, '%s cannot be removed.' %
                                     record.path)
+            rules.need_settled(vm)
             kind.check_remove(vm, record)
             found.append((vm, record))
     except rules.Refused as exc:

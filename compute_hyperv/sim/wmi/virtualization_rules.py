@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import typing
 
+from .. import jobs
 from .. import profiles
 from . import virtualization
 from ..vm import Vm
@@ -93,6 +94,14 @@ def changed(record: engine.Record, props: dict[str, typing.Any]
     """
     return {name: value for name, value in props.items()
             if value is not None and record.get(name) != value}
+
+
+def need_settled(vm: Vm) -> None:
+    """Refuse changes of a VM that is being moved: 32775."""
+    if vm.host.quirks.fixed_while_moving and vm.host.jobs.running_on(
+            vm.system, jobs.MOVE, jobs.MOVE_ALL, jobs.MOVE_STORAGE):
+        raise Refused(jobs.INVALID_STATE,
+                      '%s is being moved.' % vm.describe())
 
 
 def need_off(vm: Vm, names: typing.Iterable[str],

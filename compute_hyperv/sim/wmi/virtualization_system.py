@@ -345,6 +345,7 @@ def _modify(host: Host, record: engine.Record,
                                 'can be changed.')
         host.v2.update(record, **changes)
         return
+    rules.need_settled(vm)
     fixed = rules.FIXED_SYSTEM.intersection(changes)
     if fixed:
         raise rules.invalid(host, '%s cannot be changed.' % sorted(fixed))

@@ -156,6 +156,22 @@ class LinkTest(BreakCase):
         job.RequestStateChange(4)
         self.assertEqual(4096, self.request_state(3))
 
+    @ddt.data(True, False)
+    def test_settings_stay_meanwhile(self, fixed):
+        """Nothing of a VM that is being moved changes (field knowledge)."""
+        self.host.quirks.fixed_while_moving = fixed
+        code = 32775 if fixed else 0
+        self.run_to(50)
+        self.assertEqual([code] * 3, [
+            self.modify_settings(Notes=['x']),
+            self.add(self.template(
+                'Msvm_SyntheticEthernetPortSettingData'))[2],
+            self.modify(self.resources(
+                cls='Msvm_ProcessorSettingData')[0], Weight=300)[2]])
+        self.fabric.clock.advance(60)
+        self.assertEqual(100 if fixed else 300, self.other.vms.named(
+            'vm').processor['Weight'])
+
     def test_guest_that_shuts_down_meanwhile(self):
         """The VM that the memory was copied of is no more."""
         self.host.vms.behaviours.behave('vm', shutdown_s=0.1)
