@@ -161,6 +161,8 @@ class Host:
     :ivar is_marked: files are compared with those of :meth:`mark`.
     """
 
+    is_marked = False
+
     def __init__(self, fabric: 'fabric_module.Fabric',
                  spec: HostSpec) -> None:
         self.fabric = fabric
@@ -180,7 +182,6 @@ class Host:
         self._watch_ids = itertools.count(1)
         self._watches: typing.Dict[int, Watch] = {}
         self._watches_at_mark = 0
-        self.is_marked = False
         self.released: typing.List[int] = []
         every = schema.namespaces(_NEWEST_BUILD)
         prefixes = tuple(prefix for feature, prefix in _CLASSES_OF.items()
