@@ -253,6 +253,8 @@ def _print(what: typing.Any) -> None:
 
 def _show(args: Args) -> int:
     from . import show
+    if args.view == 'vm' and not args.name:
+        raise ValueError('show vm: the name of a machine is missing')
     rows = _call(args, 'admin.show', what=args.view, host=args.on,
                  name=args.name)
     if args.json:

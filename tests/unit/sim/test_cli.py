@@ -139,6 +139,7 @@ class CommandsTest(unittest.TestCase):
         for args, text in ((('vm', 'off', 'nobody'), '0 VMs are named'),
                            (('host', 'off', 'HV9'), 'no host HV9'),
                            (('show', 'vms', '--on', 'HV9'), 'no host'),
+                           (('show', 'vm'), 'name of a machine is missing'),
                            (('fault', 'clear', '7'), 'no fault 7')):
             self.assertIn(text, self.sim(*args, code=1))
         done = self.run_script('HV9', 'web')
