@@ -5,12 +5,25 @@ On Windows that is the operating system (:class:`OsFiles`); a simulated
 host brings its own drives and shares.
 """
 
+from collections.abc import Callable
+import errno
 import os
 import shutil
+import sys
 from typing import Any
 from typing import IO
 from typing import Optional
 from typing import Protocol
+
+if sys.platform == 'win32':
+    import ctypes
+    import msvcrt
+    _KERNEL32 = ctypes.WinDLL('kernel32', use_last_error=True)
+else:
+    import fcntl
+
+#: Windows code of a file that another has locked: lock violation.
+_LOCKED = 33
 
 
 class Files(Protocol):
@@ -103,3 +116,32 @@ class OsFiles:
 
     def host_path(self, path: str) -> str:
         return path
+
+
+def try_lock(path: str) -> Optional[Callable[[], None]]:
+    """Lock a file of this machine, made if need be, if nobody has it.
+
+    :returns: what releases it, or None. The operating system releases it
+        too when the process dies.
+    """
+    stream = open(path, 'ab')
+    try:
+        _lock(stream)
+    except OSError as exc:
+        stream.close()
+        if (exc.errno != errno.EWOULDBLOCK
+                and getattr(exc, 'winerror', None) != _LOCKED):
+            raise
+        return None
+    return stream.close
+
+
+def _lock(stream: IO[bytes]) -> None:
+    if sys.platform == 'win32':
+        # msvcrt.locking tells no codes: a share that fails and a lock that
+        # another has look the same (and under Wine there is not even errno).
+        handle = ctypes.c_void_p(msvcrt.get_osfhandle(stream.fileno()))
+        if not _KERNEL32.LockFile(handle, 0, 0, 1, 0):
+            raise ctypes.WinError(ctypes.get_last_error())
+    else:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

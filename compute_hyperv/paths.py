@@ -27,9 +27,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
-import errno
 import ntpath
-import sys
 import time
 from typing import Any
 from typing import IO
@@ -41,17 +39,10 @@ from compute_hyperv import model
 from compute_hyperv import operation
 from compute_hyperv import osfiles
 
-if sys.platform == 'win32':
-    import msvcrt
-else:
-    import fcntl
-
 #: Windows codes that pass when Hyper-V, a backup or a virus scanner lets go:
 #: sharing violation, directory not empty.
 BUSY = (32, 145)
 _NOT_FOUND = (2, 3)
-#: Of a lock file that another has: Windows, elsewhere.
-_HELD = (errno.EACCES, errno.EWOULDBLOCK)
 
 #: Longest path of the classic Windows file functions, with the final NUL.
 MAX_PATH = 260
@@ -364,18 +355,7 @@ class Paths:
         """
         self.make_dir(self.locks_dir)
         path = ntpath.join(self.locks_dir, f'hyperv-{name}.lock')
-        stream = open(self._files.host_path(path), 'ab')
-        try:
-            if sys.platform == 'win32':
-                msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            stream.close()
-            if exc.errno not in _HELD:
-                raise
-            return None
-        return stream.close
+        return osfiles.try_lock(self._files.host_path(path))
 
 
 def _is_busy(exc: BaseException) -> bool:

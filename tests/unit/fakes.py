@@ -82,7 +82,14 @@ class FolderFiles:
 
     def list_dir(self, path):
         self._reach()
-        return sorted(os.listdir(self.host_path(path)))
+        try:
+            return sorted(os.listdir(self.host_path(path)))
+        except OSError as exc:
+            # Of a file Windows says 267 (not a directory), Wine 123.
+            if getattr(exc, 'winerror', None) != 123:
+                raise
+            raise self._error(NotADirectoryError, errno.ENOTDIR,
+                              267) from exc
 
     def make_dirs(self, path):
         os.makedirs(self.host_path(path), exist_ok=True)

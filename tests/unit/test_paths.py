@@ -8,6 +8,7 @@ from unittest import mock
 import ddt
 
 from compute_hyperv import errors
+from compute_hyperv import osfiles
 from compute_hyperv import paths
 from tests.unit import fakes
 
@@ -241,6 +242,18 @@ class FilesTest(unittest.TestCase):
     def test_lock_that_fails_otherwise_is_not_waited_for(self):
         """A file system that knows no locks: an error, not an hour."""
         failure = OSError(errno.ENOLCK, 'no locks available')
-        with mock.patch.object(paths.fcntl, 'flock', autospec=True,
+        with mock.patch.object(osfiles.fcntl, 'flock', autospec=True,
                                side_effect=failure):
             self.assertRaises(OSError, self.paths.try_lock, 'image-1')
+
+    @unittest.skipIf(sys.platform != 'win32', 'a call of Windows')
+    def test_share_that_knows_no_locks_is_not_waited_for(self):
+        """Not supported: an error with its code, not an hour."""
+        def fail(*args):
+            osfiles.ctypes.set_last_error(50)
+            return 0
+
+        with mock.patch.object(osfiles._KERNEL32, 'LockFile', fail):
+            with self.assertRaises(OSError) as caught:
+                self.paths.try_lock('image-1')
+        self.assertEqual(50, caught.exception.winerror)
