@@ -27,8 +27,8 @@ import contextlib
 import dataclasses
 import enum
 import ntpath
-import os
 import re
+import sys
 import threading
 import time
 from typing import Any
@@ -194,7 +194,7 @@ class ToozBackend:
         :raises BadOption: it cannot be used, or nobody answers there.
         """
         try:
-            if os.name == 'nt':
+            if sys.platform == 'win32':
                 backend_url = on_windows(backend_url)
             coordinator = coordination.get_coordinator(backend_url,
                                                        host_name.encode())

@@ -57,7 +57,7 @@ class DescriptionTest(simcase.SimTestCase):
               'clock: real', 'hosts: [A, a]', 'hosts: [{windows: 2022}]',
               'hosts: [{name: A, memory_mib: much}]',
               'hosts: [{name: A, volumes: [C]}]',
-              'hosts: [{name: A, switches: [{nam: x}]}]')
+              'hosts: [{name: A, switches: [{title: x}]}]')
     def test_unknown_facts_are_refused(self, text):
         self.assertRaises(ValueError, self.load, text)
 
