@@ -145,12 +145,11 @@ class EvacuateFaultsTest(BuildFaults):
     @ddt.data(0)
     def test_probe(self, hand):
         """L166: a host that cannot tell keeps the disks."""
-        calls = (self.recorded(self.is_shared, 'HV1')
-                 + self.recorded(self.is_shared, 'HV2'))
-        half = len(self.recorded(self.is_shared, 'HV1'))
+        calls = [(host, call) for host in self.HOSTS
+                 for call in self.recorded(self.is_shared, host)]
         before, outcomes = self.files(), collections.Counter()
-        for number, call in enumerate(calls):
-            with self.failing(call, 'HV1' if number < half else 'HV2'):
+        for host, call in calls:
+            with self.failing(call, host):
                 outcomes['shared'] += self.is_shared()
             self.assertEqual(before, self.files(), call)
         self.tell('Probe of shared storage', calls, calls, outcomes)
