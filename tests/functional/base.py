@@ -7,6 +7,7 @@ bus and databases of Nova's own tests, Glance and Neutron (``glance.py``,
 ``neutron.py``), Nova's Cinder. Below os-win stands the simulated fabric.
 """
 
+import json
 import os
 import sys
 import sysconfig
@@ -16,6 +17,9 @@ import uuid
 import nova.tests.functional  # noqa: F401  (first: it says how Nova runs)
 
 import fixtures
+from nova.api.metadata import base as metadata
+from nova import context
+from nova import objects
 from nova import test
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional.api import client
@@ -220,6 +224,17 @@ class TestCase(test.TestCase,
         return self._create_flavor(
             memory_mb=memory_mib, vcpu=vcpus, disk=disk_gib,
             ephemeral=ephemeral_gib, swap=swap_mib, extra_spec=specs or None)
+
+    def told_devices(self, server):
+        """Devices as the metadata service tells them to the guest."""
+        instance = objects.Instance.get_by_uuid(
+            context.get_admin_context(), server['id'],
+            expected_attrs=['device_metadata', 'flavor', 'metadata',
+                            'system_metadata', 'info_cache',
+                            'security_groups', 'keypairs'])
+        text = metadata.InstanceMetadata(instance).lookup(
+            '/openstack/latest/meta_data.json')
+        return json.loads(text)['devices']
 
     def view(self, host='HV1'):
         """What is to be seen on a simulated host."""

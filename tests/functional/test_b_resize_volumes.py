@@ -126,24 +126,33 @@ class ISCSITest(ProtocolMixin, VolumeMoveCase):
 
 class FailedArrivalTest(VolumeMoveCase):
 
-    def test_hard_reboot_repairs_what_failed_to_arrive(self):
-        """L085: as Nova means it; the server is on the target then."""
+    def boot_and_write(self):
+        """A server, its first volume, and where its disks are."""
         server, one, _two = self.boot_all()
         self.write_as_guest(server)
         self.assert_same_bytes(server, one, b'first')
-        places = self.places(server)
+        return server, one, self.places(server)
+
+    def assert_repaired(self, server, host, places, volume):
+        """A hard reboot brings it up on *host* with all it had."""
+        server = self._reboot_server(server, hard=True)
+        self.assertEqual(host, self.host_of(server))
+        self.assertEqual(places, self.places(server))
+        self.assert_written(server)
+        self.reads(server, volume, b'first')
+        return server
+
+    def test_hard_reboot_repairs_what_failed_to_arrive(self):
+        """L085: as Nova means it; the server is on the target then."""
+        server, one, places = self.boot_and_write()
         with self.fabric.faults.failing(host='HV2', kind='method',
                                         match='*RealizePlannedSystem'):
             self.api.post_server_action(server['id'], {'migrate': {}})
             server = self._wait_for_state_change(server, 'ERROR')
         self.assertEqual([], self.view('HV2').vm_names)
 
-        server = self._reboot_server(server, hard=True)
+        server = self.assert_repaired(server, 'HV2', places, one)
 
-        self.assertEqual('HV2', self.host_of(server))
-        self.assertEqual(places, self.places(server))
-        self.assert_written(server)
-        self.reads(server, one, b'first')
         self.assertEqual((0, 2), (self.connected('HV1'),
                                   self.connected('HV2')))
         # Another hard reboot is one.
@@ -156,10 +165,7 @@ class FailedArrivalTest(VolumeMoveCase):
 
     def test_hard_reboot_repairs_what_could_not_be_put_back(self):
         """L086: it can neither leave nor come back; its files are aside."""
-        server, one, _two = self.boot_all()
-        self.write_as_guest(server)
-        self.assert_same_bytes(server, one, b'first')
-        places = self.places(server)
+        server, one, places = self.boot_and_write()
         failing = functools.partial(self.fabric.faults.failing, host='HV1',
                                     times=None)
         with (failing(match='iscsidsc.LogoutIScsiTarget*'),
@@ -169,22 +175,15 @@ class FailedArrivalTest(VolumeMoveCase):
                 server, {'status': 'ERROR', 'OS-EXT-STS:task_state': None})
         self.assertEqual([], self.view('HV1').vm_names)
 
-        server = self._reboot_server(server, hard=True)
+        server = self.assert_repaired(server, 'HV1', places, one)
 
-        self.assertEqual('HV1', self.host_of(server))
-        self.assertEqual(places, self.places(server))
-        self.assert_written(server)
-        self.reads(server, one, b'first')
         self.assertIsNone(self.files('HV1', server, '_revert'))
         self._delete_server(server)
         self.fabric.assert_clean()
 
     def test_hard_reboot_repairs_what_failed_to_return(self):
         """L086: the files that are home already are the only ones."""
-        server, one, _two = self.boot_all()
-        self.write_as_guest(server)
-        self.assert_same_bytes(server, one, b'first')
-        places = self.places(server)
+        server, one, places = self.boot_and_write()
         server = self.migrate(server)
         with self.fabric.faults.failing(host='HV1', kind='method',
                                         match='*RealizePlannedSystem'):
@@ -193,12 +192,8 @@ class FailedArrivalTest(VolumeMoveCase):
                 server, {'status': 'ERROR', 'OS-EXT-STS:task_state': None})
         self.assertEqual([], self.view('HV1').vm_names)
 
-        server = self._reboot_server(server, hard=True)
+        server = self.assert_repaired(server, 'HV1', places, one)
 
-        self.assertEqual('HV1', self.host_of(server))
-        self.assertEqual(places, self.places(server))
-        self.assert_written(server)
-        self.reads(server, one, b'first')
         self.assertEqual((2, 0), (self.connected('HV1'),
                                   self.connected('HV2')))
         self.assertIsNone(self.files('HV1', server, '_revert'))

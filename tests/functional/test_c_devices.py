@@ -1,12 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Devices that a server is launched with: tags, and the order to boot."""
 
-import json
-
-from nova.api.metadata import base as metadata
-from nova import context
-from nova import objects
-
 from tests.functional import exports
 from tests.functional import volumecase
 
@@ -37,7 +31,7 @@ class TagsTest(DevicesCase):
              self.volume_body(other, -1)],
             networks=[{'port': port['id'], 'tag': 'front'}])
 
-        told = self.told(server)
+        told = self.told_devices(server)
         self.assertEqual(
             [('nic', port['mac_address'], ['front']),
              ('disk', None, []), ('disk', volume.id, ['database']),
@@ -49,17 +43,6 @@ class TagsTest(DevicesCase):
         for one in (volume, other):
             disk = self.drive_of(server, one)
             self.assertEqual(f'0:0:0:{disk.slot}', addresses[one.id])
-
-    def told(self, server):
-        """Devices as the metadata service tells them to the guest."""
-        instance = objects.Instance.get_by_uuid(
-            context.get_admin_context(), server['id'],
-            expected_attrs=['device_metadata', 'flavor', 'metadata',
-                            'system_metadata', 'info_cache',
-                            'security_groups', 'keypairs'])
-        text = metadata.InstanceMetadata(instance).lookup(
-            '/openstack/latest/meta_data.json')
-        return json.loads(text)['devices']
 
 
 class BootIndexTest(DevicesCase):

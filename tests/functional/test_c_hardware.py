@@ -1,12 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Feature letter C: the hardware that flavor and image ask for."""
 
-import json
-
-from nova.api.metadata import base as metadata
-from nova import context
-from nova import objects
-
 from tests.functional import base
 
 GEN2 = {'hw_machine_type': 'hyperv-gen2'}
@@ -286,7 +280,7 @@ class DefaultsTest(HardwareCase):
             [('nic', port['mac_address']), ('disk', '0:0:0:0'),
              ('disk', '0:0:0:2')],
             [(device['type'], device.get('mac') or device['address'])
-             for device in self._devices(server)])
+             for device in self.told_devices(server)])
 
     def test_hard_reboot_plugs_its_ports_again(self):
         """L157: doing so twice is harmless; L129: one name of the host."""
@@ -303,13 +297,3 @@ class DefaultsTest(HardwareCase):
             nic, = self.vm(server).nics
             self.assertEqual((port['id'], base.SWITCH),
                              (nic.port_id, nic.switch))
-
-    def _devices(self, server):
-        instance = objects.Instance.get_by_uuid(
-            context.get_admin_context(), server['id'],
-            expected_attrs=['device_metadata', 'flavor', 'metadata',
-                            'system_metadata', 'info_cache',
-                            'security_groups', 'keypairs'])
-        text = metadata.InstanceMetadata(instance).lookup(
-            '/openstack/latest/meta_data.json')
-        return json.loads(text)['devices']
