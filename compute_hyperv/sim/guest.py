@@ -10,11 +10,17 @@ booting          no contact; the boot log comes out line by line
 running          heartbeats, KVP, echo
 shutting down    accepted a soft shutdown; off or rebooted afterwards
 paused           silent; goes on where it was
+no system        the firmware found nothing to boot from, and waits
 ===============  ========================================================
 
 With an instant clock a boot takes no time. A client that connects to the
 COM port a moment later would have seen the log on a real host, so in that
 mode the log is kept until the first client of the port is there.
+
+A firmware that finds nothing to boot from says so on the screen: "Boot
+failure. Reboot and Select proper Boot device" (generation 1), "No operating
+system was loaded" (generation 2). On a COM port there is nothing to be read
+[F]; the redirection of generation 2 by ``ConsoleMode`` is not simulated.
 """
 
 from __future__ import annotations
@@ -25,14 +31,15 @@ import fnmatch
 import functools
 import typing
 
+from . import bootable
 from . import native
 
 if typing.TYPE_CHECKING:
     from .host import Host
     from .vm import Vm
 
-BOOTING, RUNNING, SHUTTING_DOWN, PAUSED = (
-    'booting', 'running', 'shutting down', 'paused')
+BOOTING, RUNNING, SHUTTING_DOWN, PAUSED, NO_SYSTEM = (
+    'booting', 'running', 'shutting down', 'paused', 'no system')
 
 #: Heartbeat OperationalStatus (hyperv-semantics.md section 15).
 HEARTBEAT_OK, NO_CONTACT, HEARTBEAT_PAUSED = 2, 12, 15
@@ -56,6 +63,8 @@ BOOT_LOG = (
 class Behaviour:
     """How guests behave; one per host, changed per VM by name pattern."""
 
+    #: False: comes up although there is nothing to boot from
+    needs_boot_source: bool = True
     boot_s: float = 8.0             #: from power to services, real clock
     shutdown_s: float = 3.0         #: from request to off, real clock
     has_services: bool = True       #: integration services are installed
@@ -148,6 +157,10 @@ class Guest:
         self.boots += 1
         self._kept = {id(port): [] for port in self._ports}
         behaviour = self.behaviour
+        if behaviour.needs_boot_source and bootable.source(self._vm) is None:
+            self.state = NO_SYSTEM
+            self._host.vms.found_no_system.append(self._vm.name)
+            return
         boot_s = self._host.clock.duration(behaviour.boot_s)
         lines = behaviour.boot_log
         for index, line in enumerate(lines):
@@ -165,7 +178,10 @@ class Guest:
     def resume(self) -> None:
         """Go on after a pause or out of a saved state."""
         if self.state != PAUSED:
-            self._is_up()
+            if self._vm.guid in self._host.vms.saved_without_system:
+                self.state = NO_SYSTEM
+            else:
+                self._is_up()
             return
         self.state = self._paused_from
         if self.state == BOOTING and not self._timers:
@@ -196,6 +212,12 @@ class Guest:
 
     # -- asked from outside
     @property
+    def has_system(self) -> bool:
+        """Whether the firmware found something to boot from."""
+        return NO_SYSTEM not in (
+            self.state, self._paused_from if self.state == PAUSED else None)
+
+    @property
     def is_up(self) -> bool:
         """Whether services in the guest answer."""
         return self.state == RUNNING and self.behaviour.has_services
@@ -217,6 +239,8 @@ class Guest:
     def interrupt(self) -> None:
         """Take a non-maskable interrupt; see ``Behaviour.dumps_on_nmi``."""
         self.interrupts += 1
+        if not self.has_system:
+            return                      # the firmware takes no notice
         if not self.behaviour.dumps_on_nmi:
             self._say(b'\r\nNMI received for unknown reason.\r\n')
             return

@@ -219,6 +219,10 @@ class VMs:
         self.behaviours = guests.Behaviours()
         #: VMs that ran when the host went down; they may start again.
         self.were_active: set[str] = set()
+        #: Names of VMs that found nothing to boot from, for tests.
+        self.found_no_system: list[str] = []
+        #: Saved VMs that had found nothing to boot from.
+        self.saved_without_system: set[str] = set()
         #: Device id -> DEVPKEY name -> value; Win32_PnPEntity has no
         #: property for them.
         self.pnp_properties: dict[str, dict[str, typing.Any]] = {}
@@ -306,6 +310,7 @@ class VMs:
         """A VM was destroyed: nothing of it stays in memory."""
         self.earlier_runs_s.pop(guid, None)
         self.were_active.discard(guid)
+        self.saved_without_system.discard(guid)
         for name in [name for name in self.meters if guid_of(name) == guid]:
             del self.meters[name]
 

@@ -141,6 +141,9 @@ class TestCase(test.TestCase,
 
     def _check_fabric(self, fabric):
         self.assertEqual([], list(fabric.not_simulated))
+        self.assertEqual([], [name for host in fabric.hosts.values()
+                              for name in host.vms.found_no_system],
+                         'these had nothing to boot from')
 
     # Hosts and services.
 

@@ -63,11 +63,12 @@ def disk_image(kind='vhdx', size_bytes=16 * MIB, seed=1):
 
 @functools.cache
 def iso_image(seed=1):
-    """The path of a real ISO 9660 image with one file on it."""
+    """The path of a real ISO 9660 image that boots its one file."""
     source = tempfile.mkdtemp(dir=_FOLDER)
     with open(os.path.join(source, 'install.img'), 'wb') as content_file:
         content_file.write(random.Random(seed).randbytes(MIB))
     path = os.path.join(_FOLDER, f'{seed}.iso')
     subprocess.run(['genisoimage', '-quiet', '-J', '-r', '-V', 'install',
+                    '-b', 'install.img', '-no-emul-boot',
                     '-o', path, source], check=True, capture_output=True)
     return path

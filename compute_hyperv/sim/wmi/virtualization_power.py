@@ -152,6 +152,7 @@ def _restore(vm: Vm) -> None:
     vm.set_state(RUNNING, ProcessID=worker.pid)
     if worker.guest is not None:
         worker.guest.resume()
+    vm.host.vms.saved_without_system.discard(vm.guid)
 
 
 def turn_off(vm: Vm) -> None:
@@ -159,10 +160,14 @@ def turn_off(vm: Vm) -> None:
     power_off(vm)
     if vm.settings['IsSaved']:
         vm.host.v2.update(vm.settings, IsSaved=False)
+        vm.host.vms.saved_without_system.discard(vm.guid)
     vm.set_state(OFF, ProcessID=None)
 
 
 def _save(vm: Vm) -> None:
+    guest = vm.worker.guest if vm.worker is not None else None
+    if guest is not None and not guest.has_system:
+        vm.host.vms.saved_without_system.add(vm.guid)
     power_off(vm)
     vm.host.v2.update(vm.settings, IsSaved=True)
     vm.set_state(SAVED, ProcessID=None)

@@ -43,6 +43,7 @@ class TwoHostCase(hypervcase.HyperVTestCase):
         self.addCleanup(self.fabric.close)
         self.host, self.other = (self.fabric.host(name)
                                  for name in ('HV1', 'HV2'))
+        self.relax_boot()
         self.bound = self.bind('HV1')
         self.files = self.bound.files
         self.vmutils = self.bound.utilsfactory.get_vmutils()
