@@ -43,9 +43,17 @@ def vms(found: typing.Sequence[Host]) -> typing.List[Row]:
     return [_vm_row(vm) for host in found for vm in host.vms]
 
 
+def _guest_word(vm: vm_module.Vm) -> str:
+    guest = vm.worker.guest if vm.worker else None
+    if guest is None:
+        return ''
+    if not guest.has_system:
+        return 'nothing to boot from'
+    return 'up' if guest.is_up else ''
+
+
 def _vm_row(vm: vm_module.Vm) -> Row:
     memory = vm.memory
-    guest = vm.worker.guest if vm.worker else None
     return {
         'host': vm.host.name, 'name': vm.name, 'guid': vm.guid,
         'state': vm_module.state_name(vm.state),
@@ -53,7 +61,7 @@ def _vm_row(vm: vm_module.Vm) -> Row:
         'generation': vm.generation, 'version': vm.version,
         'cpus': vm.processor['VirtualQuantity'],
         'memory_mib': memory['VirtualQuantity'],
-        'guest': 'up' if guest is not None and guest.is_up else '',
+        'guest': _guest_word(vm),
         'disks': len(vm.media()), 'nics': len(_nics(vm)),
         'notes': list(vm.settings['Notes'] or ())}
 

@@ -5,6 +5,7 @@ import ddt
 
 from compute_hyperv.sim import bootable
 from compute_hyperv.sim import guest as guests
+from compute_hyperv.sim import views
 from tests.unit.sim import hypervcase
 
 FLOPPY, CD, IDE, NETWORK, SCSI = range(5)
@@ -306,3 +307,16 @@ class NoSystemTest(BootCase):
         """Behaviour.needs_boot_source, by the VM's name."""
         self.host.vms.behaviours.behave('v*', needs_boot_source=False)
         self.assert_boots(expected=True)
+
+    def test_is_shown(self):
+        """``hyperv-sim show vms`` tells why the guest is not up."""
+        def shown():
+            row, = views.vms([self.host])
+            return row['guest']
+
+        self.assertEqual('', shown())
+        self.start()
+        self.assertEqual('nothing to boot from', shown())
+        self.plug(self.scsi, self.make_disk())
+        self.request_state(11)
+        self.assertEqual('up', shown())
