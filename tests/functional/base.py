@@ -141,8 +141,10 @@ class TestCase(test.TestCase,
 
     def _check_fabric(self, fabric):
         self.assertEqual([], list(fabric.not_simulated))
+        # Machines that somebody else made may well be empty.
         self.assertEqual([], [name for host in fabric.hosts.values()
-                              for name in host.vms.found_no_system],
+                              for name in host.vms.found_no_system
+                              if name.startswith('instance-')],
                          'these had nothing to boot from')
 
     # Hosts and services.

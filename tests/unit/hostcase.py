@@ -41,6 +41,8 @@ class HostTestCase(base.TestCase, fixtures.TestWithFixtures):
         for unc, size_gib in self.SHARES.items():
             self.fabric.shares.add(unc, size_gib << 30)
         self.host = self.fabric.host('HV1')
+        # Many tests start VMs without disks; functional tests have disks.
+        self.host.vms.behaviours.default.needs_boot_source = False
         for name, size_gib in self.CSVS.items():
             self.fabric.shares.add_csv(name, size_gib << 30,
                                        [self.host.storage])
