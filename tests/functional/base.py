@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import time
 import uuid
+import warnings
 
 import nova.tests.functional  # noqa: F401  (first: it says how Nova runs)
 
@@ -89,6 +90,9 @@ class TestCase(test.TestCase,
         self.useFixture(quick.PromptBus())
         self.useFixture(quick.KeptConnections())
         super().setUp()
+        # os-win asks Event.isSet(), and would be told so for each pipe.
+        warnings.filterwarnings('ignore', category=DeprecationWarning,
+                                module=r'os_win\b')
         self._set_flags()
         self.fabric = self._new_fabric(self.HOSTS)
         self.useFixture(nova_fixtures.AllServicesCurrent())
