@@ -141,7 +141,9 @@ _power_opts = [
              "machine of an instance (making, changing, starting, stopping, "
              "pausing, saving or removing it), before the operation fails "
              "and names what the host is doing. Saving much memory to a "
-             "slow disk takes longest. Related: [os_win] "
+             "slow disk takes longest. Also how long the end of a live "
+             "migration, or of a volume's copy, is waited for that failed "
+             "and cannot be cancelled any more. Related: [os_win] "
              "wmi_job_terminate_timeout."),
     cfg.IntOpt(
         'snapshot_timeout', default=7200, min=1,

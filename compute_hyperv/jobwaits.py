@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A deadline for waits for Hyper-V's jobs.
+"""Deadlines for waits for Hyper-V's jobs, and for their ends.
 
 os-win looks at a job until it is done, for ever. The job itself goes on
 after the deadline: Hyper-V does not end most of them.
@@ -11,8 +11,15 @@ import threading
 import time
 from typing import Any
 
+from nova import exception
+
 from compute_hyperv import errors
 from compute_hyperv import operation
+
+#: How long a job that is cancelled may take to end, seconds.
+CANCEL_TIMEOUT_S = 60
+#: Tries of a host that does not answer.
+_ATTEMPTS = 4
 
 _this_thread = threading.local()
 
@@ -58,6 +65,44 @@ def limit(jobutils: Any, timeout_s: float, *,
 
     jobutils._wait_for_job = wait_for_job
     jobutils._is_job_completed = is_job_completed
+
+
+def end(win: Any, vm_name: str, *, timeout_s: float, option: str,
+        clock: operation.Clock = time) -> None:
+    """Cancel the jobs on a VM and wait for those that cannot be cancelled.
+
+    What they make of the VM is known only then. One that is gone has none.
+
+    :param timeout_s: how long all of it may take; *option* is its name.
+    :raises JobsStillRunning: some are left, or just begun; names them.
+    """
+    deadline = clock.monotonic() + timeout_s
+
+    def ended() -> bool:
+        left_s = int(deadline - clock.monotonic())
+        try:
+            return bool(win.stop_jobs(vm_name, max(1, min(CANCEL_TIMEOUT_S,
+                                                          left_s))))
+        except exception.InstanceNotFound:
+            return True
+
+    try:
+        operation.until(
+            lambda: operation.retry(
+                ended, on=(Exception,), only_if=errors.is_expected,
+                attempts=_ATTEMPTS, clock=clock),
+            what=f'the end of the jobs of {vm_name}', timeout_s=timeout_s,
+            clock=clock)
+    except errors.WaitTimeout as exc:
+        raise still_running(win, vm_name, timeout_s, option) from exc
+
+
+def still_running(win: Any, vm_name: str, timeout_s: float,
+                  option: str) -> errors.JobsStillRunning:
+    """The error for jobs on a VM that took longer than an option allows."""
+    return errors.JobsStillRunning(
+        vm_name=vm_name, timeout_s=timeout_s, option=option,
+        what='jobs', jobs='; '.join(win.jobs(vm_name)) or 'no job')
 
 
 def _name(job: Any) -> str:

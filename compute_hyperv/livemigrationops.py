@@ -15,11 +15,11 @@ import ntpath
 import time
 from typing import Any
 
-from nova import exception
 from nova import objects
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import jobwaits
 from compute_hyperv import livechecks
 from compute_hyperv import livehost
 from compute_hyperv import livewatch
@@ -35,8 +35,6 @@ _ATTEMPTS = 4
 _DELAY_S = 1.0
 #: What the older of the two files of a console log may have.
 _LOG_BYTES = 512 << 10
-#: How long a job that cannot be cancelled any more may take to end.
-_END_TIMEOUT_S = 600
 
 
 class LiveMigrationOps:
@@ -46,13 +44,16 @@ class LiveMigrationOps:
     :param share: ``[hyperv] instances_path_share``.
     :param use_cow: root disks refer to cached images.
     :param timeout_s: a migration that takes longer is cancelled; 0: none.
+    :param end_timeout_s: how long one that failed may take to end if it
+        cannot be cancelled any more; ``[hyperv] vm_operation_timeout``.
     """
 
     def __init__(self, *, win: oswin.Win, host: livehost.LiveHost,
                  checks: livechecks.LiveChecks, paths: paths.Paths,
                  image_cache: Any, vms: Any, volumes: Any, vifs: Any,
                  metrics: Any, console: Any, share: str, use_cow: bool,
-                 timeout_s: int, clock: operation.Clock = time) -> None:
+                 timeout_s: int, end_timeout_s: int,
+                 clock: operation.Clock = time) -> None:
         self._win = win
         self._host = host
         self.checks = checks
@@ -66,6 +67,7 @@ class LiveMigrationOps:
         self._share = share
         self._use_cow = use_cow
         self._timeout_s = timeout_s
+        self._end_timeout_s = end_timeout_s
         self._clock = clock
         #: Migrations from this host, by the uuid of the instance.
         self._watches: dict[str, livewatch.LiveWatch] = {}
@@ -151,11 +153,26 @@ class LiveMigrationOps:
     def migrate(self, context: Any, instance: Any, target: str,
                 post: Any, recover: Any, block_migration: Any,
                 data: Any) -> None:
-        """Move a VM; calls either *post* or *recover*, as Nova wants."""
+        """Move a VM; calls either *post* or *recover*, as Nova wants.
+
+        :raises HyperVError: nobody knows where it is, or will be. Neither
+            host must let go of its volumes then: Nova puts the instance in
+            ERROR.
+        """
         watch = self._watches[instance.uuid] = self._watch(instance, data)
         try:
-            self._move(instance, target, watch, data)
+            with watch:
+                if watch.is_cancelled:
+                    raise errors.Aborted(what='live migration', step='start')
+                self._host.migrate(
+                    instance.name, target,
+                    with_disks=not data.is_shared_instance_path)
         except Exception as exc:
+            # The job may go on although nobody could follow it.
+            jobwaits.end(self._win, instance.name,
+                         timeout_s=self._end_timeout_s,
+                         option='[hyperv] vm_operation_timeout',
+                         clock=self._clock)
             if not self._has_left(instance, target):
                 self._stay(instance, target, exc)
                 recover(context, instance, target, migrate_data=data,
@@ -183,37 +200,8 @@ class LiveMigrationOps:
             record=data.migration, timeout_s=self._timeout_s,
             disk_bytes=disk_bytes or 0, memory_bytes=memory_bytes or 0)
 
-    def _move(self, instance: Any, target: str,
-              watch: livewatch.LiveWatch, data: Any) -> None:
-        try:
-            with watch:
-                if watch.is_cancelled:
-                    raise errors.Aborted(what='live migration', step='start')
-                self._host.migrate(
-                    instance.name, target,
-                    with_disks=not data.is_shared_instance_path)
-        except Exception:
-            # The job may go on although nobody could follow it.
-            self._at_last(instance, self._end_jobs, instance)
-            raise
-
-    def _end_jobs(self, instance: Any) -> None:
-        """Wait until nothing goes on with the VM; cancel what can be."""
-        try:
-            operation.until(
-                lambda: self._win.stop_jobs(instance.name,
-                                            livewatch.CANCEL_TIMEOUT_S),
-                what=f'the end of the migration of {instance.name}',
-                timeout_s=_END_TIMEOUT_S, clock=self._clock)
-        except exception.InstanceNotFound:
-            LOG.debug("It has left.", instance=instance)
-
     def _has_left(self, instance: Any, target: str) -> bool:
-        """Whether the VM is on the target, and not here.
-
-        :raises HyperVError: nobody knows. Neither host must let go of its
-            volumes then: Nova puts the instance in ERROR.
-        """
+        """Whether the VM is on the target, and not here."""
         if self._insist(self._win.find_owner, instance.name) is not None:
             return False
         return bool(self._insist(self._host.has_arrived, instance.name,
@@ -247,11 +235,11 @@ class LiveMigrationOps:
                 reason=f'no migration of {instance.name} is under way')
         ended = (watch.cancel() if watch is not None else
                  self._win.stop_jobs(instance.name,
-                                     livewatch.CANCEL_TIMEOUT_S))
+                                     jobwaits.CANCEL_TIMEOUT_S))
         if not ended:
             raise errors.WaitTimeout(
                 what=f'the end of the migration of {instance.name}',
-                timeout_s=livewatch.CANCEL_TIMEOUT_S)
+                timeout_s=jobwaits.CANCEL_TIMEOUT_S)
 
     # -- source, after ----------------------------------------------------
 

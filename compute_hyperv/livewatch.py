@@ -7,6 +7,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import jobwaits
 from compute_hyperv import livehost
 from compute_hyperv import oswin
 
@@ -14,8 +15,6 @@ LOG = logging.getLogger(__name__)
 
 #: How often progress is looked at, seconds.
 LOOK_INTERVAL_S = 2.0
-#: How long a cancelled migration may take to end, seconds.
-CANCEL_TIMEOUT_S = 60
 
 
 class LiveWatch:
@@ -56,7 +55,8 @@ class LiveWatch:
         One that has not begun yet does not begin.
         """
         self._cancelled.set()
-        return self._win.stop_jobs(self._instance.name, CANCEL_TIMEOUT_S)
+        return self._win.stop_jobs(self._instance.name,
+                                   jobwaits.CANCEL_TIMEOUT_S)
 
     def __enter__(self) -> None:
         self._try(self._report, 0)

@@ -52,6 +52,10 @@ class Rollback:
         """Run ``undo(*args, **kwargs)`` if the block fails later."""
         self._undo.append(functools.partial(undo, *args, **kwargs))
 
+    def leave(self) -> None:
+        """Undo nothing of what was done so far: it may be in use."""
+        self._undo.clear()
+
     def __enter__(self) -> Self:
         return self
 

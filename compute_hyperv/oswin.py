@@ -183,11 +183,16 @@ class Win:
         return True
 
     def stop_jobs(self, vm_name: str, timeout_s: int) -> bool:
-        """End Hyper-V's jobs on a VM; whether none is left."""
+        """End Hyper-V's jobs on a VM; whether none is left.
+
+        :raises InstanceNotFound: no such VM.
+        """
         try:
             self.vm.stop_vm_jobs(vm_name, timeout_s)
         except os_win_exc.JobTerminateFailed:
             return False
+        except os_win_exc.HyperVVMNotFoundException as exc:
+            raise errors.to_nova(exc, vm_name) from exc
         return True
 
     def jobs(self, vm_name: str) -> list[str]:

@@ -20,6 +20,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import jobwaits
 from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import vmnames
@@ -258,8 +259,8 @@ class PowerOps:
             wmi_job_terminate_timeout`` seconds; names them.
         """
         if not self._win.stop_jobs(vm_name, self._jobs_timeout_s):
-            raise self._still_running(
-                vm_name, self._jobs_timeout_s,
+            raise jobwaits.still_running(
+                self._win, vm_name, self._jobs_timeout_s,
                 '[os_win] wmi_job_terminate_timeout')
 
     def destroy(self, vm_name: str) -> None:
@@ -275,15 +276,9 @@ class PowerOps:
             operation.bounded(call, *args, what=f'job on {vm_name}',
                               timeout_s=self._operation_timeout_s)
         except errors.WaitTimeout as exc:
-            raise self._still_running(
-                vm_name, self._operation_timeout_s,
+            raise jobwaits.still_running(
+                self._win, vm_name, self._operation_timeout_s,
                 '[hyperv] vm_operation_timeout') from exc
-
-    def _still_running(self, vm_name: str, timeout_s: int,
-                       option: str) -> errors.JobsStillRunning:
-        return errors.JobsStillRunning(
-            vm_name=vm_name, timeout_s=timeout_s, option=option,
-            what='jobs', jobs='; '.join(self._win.jobs(vm_name)) or 'no job')
 
     def _change(self, vm_name: str, wanted: oswin.VMState) -> None:
         """Bring a VM to a state.

@@ -33,21 +33,21 @@ class VolumeSwap:
     """Moves the data of volumes in files.
 
     :param copy_timeout_s: how long a copy may take.
-    :param jobs_timeout_s: how long a copy that is cancelled may take to
-        end.
+    :param end_timeout_s: how long a copy that failed, or is cancelled, may
+        take to end; ``[hyperv] vm_operation_timeout``.
     """
 
     def __init__(self, *, win: oswin.Win, paths: paths_module.Paths,
                  disks: diskops.DiskOps, volumes: volumeops.VolumeOps,
                  held: heldvolumes.HeldVolumes, copy_timeout_s: int,
-                 jobs_timeout_s: int) -> None:
+                 end_timeout_s: int) -> None:
         self._win = win
         self._paths = paths
         self._disks = disks
         self._volumes = volumes
         self._held = held
         self._copy_timeout_s = copy_timeout_s
-        self._jobs_timeout_s = jobs_timeout_s
+        self._end_timeout_s = end_timeout_s
 
     def swap(self, instance: Any, old: Mapping[str, Any],
              new: Mapping[str, Any], size_gib: int) -> None:
@@ -61,6 +61,8 @@ class VolumeSwap:
         :raises NotSupportedByHost: one of them is no file, or they are too
             different; nothing has changed.
         :raises HyperVError: the instance has the old volume, unchanged.
+        :raises JobsStillRunning: nobody knows yet which of both it will
+            have; both stay as they are.
         """
         volume_id = str(old['serial'])
         self._refuse_disks(old, new)
@@ -121,7 +123,7 @@ class VolumeSwap:
         except Exception as exc:
             # The VM tells whether it was done all the same.
             if not errors.is_expected(exc) or not self._has_moved(
-                    instance, volume_id, target):
+                    instance, volume_id, target, undo):
                 raise
             LOG.warning("Volume %s has moved, but: %s", volume_id,
                         errors.text_of(exc), instance=instance)
@@ -134,13 +136,22 @@ class VolumeSwap:
             self._paths.copy(source, target)
             held.paths = [target, source]
 
-    def _has_moved(self, instance: Any, volume_id: str,
-                   target: str) -> bool:
-        self._try('the copy', self._win.stop_jobs, instance.name,
-                  self._jobs_timeout_s)
-        path = operation.retry(
-            self._held.path, instance.name, volume_id, on=(Exception,),
-            only_if=errors.is_expected, attempts=_ATTEMPTS)
+    def _has_moved(self, instance: Any, volume_id: str, target: str,
+                   undo: operation.Rollback) -> bool:
+        try:
+            jobwaits.end(self._win, instance.name,
+                         timeout_s=self._end_timeout_s,
+                         option='[hyperv] vm_operation_timeout')
+            path = operation.retry(
+                self._held.path, instance.name, volume_id, on=(Exception,),
+                only_if=errors.is_expected, attempts=_ATTEMPTS)
+        except Exception as exc:
+            # The guest's data may be in either file, or on its way.
+            LOG.error("Whether volume %s is in %s now, nobody can tell; "
+                      "nothing is removed: %s", volume_id, target,
+                      errors.text_of(exc), instance=instance)
+            undo.leave()
+            raise
         return paths_module.same(path, target)
 
     def _put_back(self, target: str, aside: str) -> None:

@@ -87,7 +87,7 @@ def volume_parts(common: dict[str, Any]) -> dict[str, Any]:
         'volume_swap': volumeswap.VolumeSwap(
             volumes=common['volumes'],
             copy_timeout_s=CONF.hyperv.snapshot_timeout,
-            jobs_timeout_s=CONF.os_win.wmi_job_terminate_timeout, **parts),
+            end_timeout_s=CONF.hyperv.vm_operation_timeout, **parts),
         'volume_usage': volumeusage.VolumeUsage(common['win'])}
 
 

@@ -239,7 +239,8 @@ def _live(common: dict[str, Any], **parts: Any
         checks=livechecks.LiveChecks(
             vswitch=CONF.hyperv.vswitch_name, **both),
         volumes=common['volumes'], vifs=common['vifs'],
-        timeout_s=CONF.hyperv.live_migration_timeout, **both, **parts)
+        timeout_s=CONF.hyperv.live_migration_timeout,
+        end_timeout_s=CONF.hyperv.vm_operation_timeout, **both, **parts)
 
 
 def _recovery(console: serialconsoleops.SerialConsoleOps,

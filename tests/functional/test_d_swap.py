@@ -4,12 +4,14 @@
 import collections
 import os
 import re
+import time
 
 import ddt
 from nova import context
 from nova import objects
 from oslo_serialization import jsonutils
 
+from compute_hyperv.sim import jobs
 from tests.functional import exports
 from tests.functional import test_b_faults
 from tests.functional import volumecase
@@ -135,6 +137,57 @@ class SwapTest(SwapCase):
         self.check_at(server, volume, exports.SHARE, name)
         self.assertEqual(b'the data', self.read(server, volume))
         self.assertEqual([], os.listdir(target))
+
+
+class SlowSwapTest(SwapCase):
+    """D2: a copy that takes too long, and that Hyper-V does not cancel."""
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(snapshot_timeout=1, vm_operation_timeout=5,
+                   group='hyperv')
+        self.flags(wmi_job_terminate_timeout=1, group='os_win')
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.boot(self.glance.add_disk('vhdx', **GEN2))
+        self.volume, self.other = self.add(), self.add(share=OTHER)
+        self.attach(self.server, self.volume)
+        self.drive_of(self.server, self.volume).write(4096, b'the data')
+
+    def begin(self):
+        """Begin the copy; it stays half way."""
+        self.volume.shown['migration_status'] = 'migrating'
+        self.api.api_put(
+            f"/servers/{self.server['id']}/os-volume_attachments/"
+            f'{self.volume.id}',
+            {'volumeAttachment': {'volumeId': self.other.id}})
+        job, = self.until(self.host.jobs.pending, 'copy begun')
+        self.host.v2.update(job, Cancellable=False)
+
+    def test_copy_that_ends_late_has_moved_the_volume(self):
+        def begin():
+            with self.host.jobs.held(jobs.MOVE_STORAGE, 50):
+                self.begin()
+                # Past the limit of the copy, and of its cancellation.
+                time.sleep(3)
+        self.assertEqual('Success', self.result_of(
+            self.server, 'swap_volume', begin))
+        self.check_at(self.server, self.volume, OTHER,
+                      self.other.storage.name)
+        self.assertEqual(b'the data', self.read(self.server, self.volume))
+
+    def test_copy_that_does_not_end_loses_nothing(self):
+        with self.host.jobs.held(jobs.MOVE_STORAGE, 50):
+            self.assertEqual('Error', self.result_of(
+                self.server, 'swap_volume', self.begin))
+            self.assertIn('nobody can tell; nothing is removed',
+                          self.stdlog.logger.output)
+            self.assertIn('Moving Storage (50 %)', self.stdlog.logger.output)
+            self.assertTrue(os.path.exists(self.volume.storage.path))
+        self.until(lambda: not self.host.jobs.pending(), 'copy ended')
+        self.assertEqual(b'the data', self.read(self.server, self.volume))
+        self.assertEqual('running', self.vm(self.server).state)
 
 
 HANDS = 3

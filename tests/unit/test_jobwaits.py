@@ -1,10 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
 """No job of Hyper-V is waited for for ever."""
 
+import contextlib
+import threading
+import time
+
 from compute_hyperv import errors
 from compute_hyperv import jobwaits
 from compute_hyperv.sim import jobs
 from tests.unit import opscase
+
+
+class EndTest(opscase.OpsTestCase):
+    """L008: jobs are cancelled, or waited for, within one limit."""
+
+    def setUp(self):
+        super().setUp()
+        self.vm_ = self.define()
+
+    def begin(self, **facts):
+        self.host.jobs.start(jobs.Task(
+            work=lambda: None, job_type=jobs.MOVE, name='Moving',
+            affected=(self.vm_.system,), **facts))
+
+    def end(self, timeout_s=1.5):
+        jobwaits.end(self.ops.win, self.instance.name, timeout_s=timeout_s,
+                     option='its_option')
+
+    def test_jobs_that_can_be_cancelled_are(self):
+        with self.host.jobs.held(jobs.MOVE):
+            self.begin(cancellable=True)
+            self.end()
+        self.assertEqual([], self.host.jobs.pending())
+
+    def test_others_are_named_when_the_time_is_over(self):
+        with self.host.jobs.held(jobs.MOVE):
+            self.begin()
+            started_s = time.monotonic()
+            self.assert_refuses(
+                errors.JobsStillRunning, 'Moving', 'its_option', call=self.end)
+        self.assertLess(time.monotonic() - started_s, 4)
+
+    def test_others_are_waited_for(self):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.host.jobs.held(jobs.MOVE))
+            self.begin()
+            timer = threading.Timer(0.5, stack.close)
+            timer.start()
+            self.end(timeout_s=30)
+            timer.join()
+        self.assertEqual([], self.host.jobs.pending())
+
+    def test_vm_that_is_gone_has_none(self):
+        self.ops.power.destroy(self.instance.name)
+        self.end()
 
 
 class JobLimitTest(opscase.OpsTestCase):

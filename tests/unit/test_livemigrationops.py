@@ -47,6 +47,7 @@ class Host:
         self.find_owner = answer(here)
         self.has_arrived = answer(there)
         self.stop_jobs = answer(stopped)
+        self.jobs = answer([['Moving (99 %)']])
         self.memory_bytes = answer([1 << 30])
         self.progress = answer([None])
 
@@ -78,7 +79,7 @@ class OutcomeTest(base.TestCase):
             win=host, host=host, checks=None, paths=None, image_cache=None,
             vms=None, volumes=None, vifs=None, metrics=None,
             console=self.console, share='', use_cow=True, timeout_s=0,
-            clock=self.clock)
+            end_timeout_s=30, clock=self.clock)
 
     def migrate(self, ops):
         data = SimpleNamespace(is_shared_instance_path=True,
@@ -123,6 +124,16 @@ class OutcomeTest(base.TestCase):
             None if self.clock.now > 2 else find_owner(name))
         self.migrate(self.ops(host))
         self.assertEqual(['moved'], self.told)
+
+    @ddt.data([False], [False, BROKEN, False, BROKEN, BROKEN, False])
+    def test_job_that_does_not_end_leaves_all_open(self, stopped):
+        """One limit for all of it; neither host lets go of anything."""
+        host = Host(BROKEN, ['uuid'], [True], stopped=stopped)
+        self.assert_refuses(
+            errors.JobsStillRunning, 'Moving (99 %)', 'vm_operation_timeout',
+            call=lambda: self.migrate(self.ops(host)))
+        self.assertEqual([], self.told)
+        self.assertLessEqual(self.clock.now, 34)
 
     def test_all_has_moved_in_the_end(self):
         record = self.migrate(self.ops(Host(None, [None], [True])))

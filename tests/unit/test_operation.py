@@ -29,6 +29,16 @@ class RollbackTest(unittest.TestCase):
                           lambda: self.undone.append('second'))
         self.assertEqual(['second', 'first'], self.undone)
 
+    def test_what_is_left_as_it_is_stays_done(self):
+        def fail():
+            with operation.Rollback('work') as rollback:
+                rollback.on_failure(self.undone.append, 'before')
+                rollback.leave()
+                rollback.on_failure(self.undone.append, 'after')
+                raise ZeroDivisionError
+        self.assertRaises(ZeroDivisionError, fail)
+        self.assertEqual(['after'], self.undone)
+
     def test_a_failing_undo_hides_neither_the_error_nor_the_others(self):
         with self.assertLogs('compute_hyperv.operation', 'ERROR') as logs:
             self.run_and_fail(lambda: self.undone.append('first'),
