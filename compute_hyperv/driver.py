@@ -271,7 +271,8 @@ class HyperVDriver(volumemethods.VolumeMethods):
     def check_source_migrate_data_at_dest(self, ctxt, instance,
                                           migrate_data, migration, limits,
                                           allocs):
-        return self._ops.live.checks.check_arrival(migrate_data)
+        return self._ops.live.checks.check_arrival(ctxt, instance,
+                                                   migrate_data)
 
     def pre_live_migration(self, context, instance, block_device_info,
                            network_info, disk_info, migrate_data):

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 import contextlib
 import dataclasses
 import ntpath
-import re
 import time
 from typing import Any
 
@@ -25,6 +24,7 @@ from nova import exception
 from nova.virt import imagecache as nova_imagecache
 from oslo_log import log as logging
 
+from compute_hyperv import cachenames
 from compute_hyperv import diskops
 from compute_hyperv import errors
 from compute_hyperv import images
@@ -37,10 +37,6 @@ LOG = logging.getLogger(__name__)
 
 _GIB = 1 << 30
 _FORMATS = (model.DiskFormat.VHDX, model.DiskFormat.VHD, model.DiskFormat.ISO)
-_ENTRY = re.compile(r'(?P<image_id>[0-9a-fA-F-]{36})(?:_(?P<gib>\d+))?'
-                    r'\.(?P<fmt>vhdx|vhd|iso)')
-_PARTIAL = re.compile(r'(?P<image_id>[0-9a-fA-F-]{36})[._].*'
-                      + re.escape(images.PARTIAL_SUFFIX) + r'(\.\w+)?')
 _DISK_EXTENSIONS = ('.vhd', '.vhdx', '.avhd', '.avhdx')
 #: How long ageing waits for an image that somebody works on.
 _BUSY_WAIT_S = 1.0
@@ -89,7 +85,7 @@ class ImageCache(nova_imagecache.ImageCacheManager):
         :raises FlavorDiskSmallerThanImage: the image is larger.
         :raises ImageUnacceptable: see :meth:`images.Images.fetch`.
         """
-        image_id = _image_id(instance, image_meta)
+        image_id = cachenames.image_id_of(instance, image_meta)
         image = self._find(image_id)
         if image is None:
             with self._locks.held(locks.image(image_id)):
@@ -111,7 +107,7 @@ class ImageCache(nova_imagecache.ImageCacheManager):
             :meth:`get`.
         """
         image = self._images.fetch(
-            context, _image_id(instance, image_meta), stem,
+            context, cachenames.image_id_of(instance, image_meta), stem,
             trusted_certs=instance.trusted_certs, max_bytes=root_size_bytes)
         self._check_size(image, root_size_bytes)
         return image
@@ -129,10 +125,26 @@ class ImageCache(nova_imagecache.ImageCacheManager):
             self._fetch(context, image_id, None, 0)
             return True
 
-    def can_get(self, context: Any, image_id: str) -> bool:
-        """Whether an image is in the cache or to be had from Glance."""
-        return (self._find(image_id) is not None
-                or self._images.exists(context, image_id))
+    def missing_bytes(self, context: Any, image_id: str,
+                      directory: str) -> int:
+        """How much would come here, at least, for an image of another host.
+
+        :param directory: that host's cache, see :meth:`take_over`.
+        :raises ImageNotFound: the image cannot be had here.
+        """
+        if self._paths.can_read(directory):
+            return sum(
+                self._paths.size_bytes(ntpath.join(directory, name))
+                for name in self._names(image_id, directory)
+                if not self._paths.exists(ntpath.join(self._get_base(), name)))
+        if self._find(image_id) is not None:
+            return 0
+        size_bytes = self._images.size_bytes(context, image_id)
+        if size_bytes is None:
+            raise exception.ImageNotFound(
+                f'Image {image_id} is neither cached here nor in Glance, '
+                f'and {directory} of the other host cannot be read.')
+        return size_bytes
 
     def take_over(self, image_id: str, directory: str) -> bool:
         """Copy what another host's cache has of an image.
@@ -146,10 +158,7 @@ class ImageCache(nova_imagecache.ImageCacheManager):
         """
         if not self._paths.can_read(directory):
             return False
-        names = [name for name in self._paths.list_dir(directory)
-                 if (match := _ENTRY.fullmatch(name))
-                 and match['image_id'].lower() == image_id.lower()]
-        for name in names:
+        for name in self._names(image_id, directory):
             path = ntpath.join(self._paths.base_dir, name)
             if not self._mark_used(path):
                 with self._locks.held(locks.image(image_id)):
@@ -157,6 +166,9 @@ class ImageCache(nova_imagecache.ImageCacheManager):
                         self._paths.make_dir(self._paths.base_dir)
                         self._paths.copy(ntpath.join(directory, name), path)
         return True
+
+    def _names(self, image_id: str, directory: str) -> list[str]:
+        return cachenames.of_image(self._paths.list_dir(directory), image_id)
 
     def _find(self, image_id: str) -> model.CachedImage | None:
         """The complete image, marked as used just now."""
@@ -269,7 +281,7 @@ class ImageCache(nova_imagecache.ImageCacheManager):
         """Paths of finished files by image id; the grown ones first."""
         found: dict[str, list[str]] = {}
         for name in self._paths.list_dir(base_dir):
-            if match := _ENTRY.fullmatch(name):
+            if match := cachenames.ENTRY.fullmatch(name):
                 files = found.setdefault(match['image_id'].lower(), [])
                 files.insert(0 if match['gib'] else len(files),
                              ntpath.join(base_dir, name))
@@ -301,8 +313,8 @@ class ImageCache(nova_imagecache.ImageCacheManager):
 
         Grown copies go before, and at the latest with, their original.
         """
-        grown = [path for path in files if _is_grown(path)]
-        originals = [path for path in files if not _is_grown(path)]
+        grown = [path for path in files if cachenames.is_grown(path)]
+        originals = [path for path in files if path not in grown]
         if originals and all(self._is_past(path, self._ages.original_s)
                              for path in originals):
             return grown + originals
@@ -366,16 +378,16 @@ class ImageCache(nova_imagecache.ImageCacheManager):
 
     def _drop_partial(self, image_id: str) -> None:
         """Remove what a killed process left; the caller holds the lock."""
-        for name in self._paths.list_dir(self._paths.base_dir):
-            match = _PARTIAL.fullmatch(name)
-            if match and match['image_id'].lower() == image_id.lower():
-                self._paths.remove(ntpath.join(self._paths.base_dir, name))
+        for name in cachenames.of_image(
+                self._paths.list_dir(self._paths.base_dir), image_id,
+                cachenames.PARTIAL):
+            self._paths.remove(ntpath.join(self._paths.base_dir, name))
 
     def drop_partials(self) -> None:
         """Remove unfinished files that nobody works on."""
         names = self._paths.list_dir(self._paths.base_dir)
         found = {match['image_id'] for name in names
-                 if (match := _PARTIAL.fullmatch(name))}
+                 if (match := cachenames.PARTIAL.fullmatch(name))}
         for image_id in found:
             try:
                 with self._locks.held(locks.image(image_id),
@@ -386,15 +398,3 @@ class ImageCache(nova_imagecache.ImageCacheManager):
 
     def _stem(self, image_id: str) -> str:
         return ntpath.join(self._paths.base_dir, image_id)
-
-
-def _is_grown(path: str) -> bool:
-    match = _ENTRY.fullmatch(ntpath.basename(path))
-    return bool(match and match['gib'])
-
-
-def _image_id(instance: Any, image_meta: Any) -> str:
-    """The image's id; a rescue image is not the instance's own."""
-    if 'id' in image_meta and image_meta.id:
-        return str(image_meta.id)
-    return str(instance.image_ref)

@@ -112,13 +112,13 @@ class Images:
                  progress.elapsed_s)
         return result
 
-    def exists(self, context: Any, image_id: str) -> bool:
-        """Whether Glance has an image that this user may have."""
+    def size_bytes(self, context: Any, image_id: str) -> int | None:
+        """What an image takes in Glance; None if this user has no such."""
         try:
-            nova_images.get_info(context, image_id)
+            image = nova_images.get_info(context, image_id)
         except (exception.ImageNotFound, exception.ImageNotAuthorized):
-            return False
-        return True
+            return None
+        return int(image.get('size') or 0)
 
     def _partial(self, target_stem: str, fmt: str,
                  cleanup: contextlib.ExitStack) -> str:

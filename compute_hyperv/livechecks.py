@@ -64,19 +64,23 @@ class LiveChecks:
         :returns: Nova's ``HyperVLiveMigrateData``.
         """
         self._checked(self._win.live.check_live_migration_config)
-        shared = self._checked(self._is_shared, instance)
+        shared = paths.is_shared(self._paths.instances_dir)
         self._refuse_wrong_kind(instance, shared, block_migration)
         self._checked(self._refuse_existing, instance, shared)
         if self._vswitch:
             self._checked(self._win.net.get_vswitch_id, self._vswitch)
         self._refuse_other_vendor(source_info, target_info)
         if not shared:
+            image_bytes = self._checked(self._image_bytes, context, instance)
             if disk_over_commit is False:
-                self._checked(self._require_space, _full_bytes(instance))
-            self._checked(self._require_image, context, instance)
+                self._checked(self._require_space,
+                              _full_bytes(instance) + image_bytes)
         return migrate_data_obj.HyperVLiveMigrateData(
             is_shared_instance_path=shared,
-            migration=objects.Migration(dest_node=self._win.name))
+            migration=objects.Migration(
+                dest_node=self._win.name,
+                # Read by check_source() of the other host only.
+                dest_host=self._paths.instances_dir))
 
     def _refuse_wrong_kind(self, instance: Any, shared: bool,
                            block_migration: bool | None) -> None:
@@ -90,17 +94,6 @@ class LiveChecks:
                 path=self._paths.instances_dir,
                 reason='without block migration, both hosts have to share '
                        'the instances path')
-
-    def _is_shared(self, instance: Any) -> bool:
-        """Whether both hosts have the instance's files at one path."""
-        if not paths.is_shared(self._paths.instances_dir):
-            return False
-        directory = self._paths.instance_dir(instance.name)
-        if not self._paths.can_read(directory):
-            raise errors.DiskOperationFailed(
-                reason=f'{directory} is out of reach, or the hosts have '
-                       'different instances_path')
-        return True
 
     def _refuse_existing(self, instance: Any, shared: bool) -> None:
         if shared:
@@ -118,31 +111,39 @@ class LiveChecks:
                 reason=f'processors of {source} and {target} are too '
                        'different')
 
-    def _require_image(self, context: Any, instance: Any) -> None:
-        """See that the image of the root disk can be had here."""
+    def _image_bytes(self, context: Any, instance: Any) -> int:
+        """What the image of the root disk takes that is to come here.
+
+        :raises ImageNotFound: it cannot.
+        """
         if not (self._use_cow and instance.image_ref):
-            return
-        image_id = str(instance.image_ref)
-        source = self.cache_of(instance.node)
-        if (not self._image_cache.can_get(context, image_id)
-                and not self._paths.can_read(source)):
-            raise exception.ImageNotFound(
-                f'Image {image_id} is neither cached here nor in Glance, '
-                f'and {source} of the other host cannot be read.')
+            return 0
+        return int(self._image_cache.missing_bytes(
+            context, str(instance.image_ref), self.cache_of(instance.node)))
 
     def cache_of(self, host: str) -> str:
         """The image cache of another host, as this one reaches it."""
         return self._paths.unc(self._paths.base_dir, host, self._share)
 
-    def check_arrival(self, data: Any) -> Any:
+    def check_arrival(self, context: Any, instance: Any, data: Any) -> Any:
         """Check on the target what the source found out.
 
         :param data: what :meth:`check_source` returned.
         """
-        if not data.is_shared_instance_path:
-            self._checked(self._require_space, data.migration.disk_total)
+        if data.is_shared_instance_path:
+            self._checked(self._require_files, instance)
+        else:
+            image_bytes = self._checked(self._image_bytes, context, instance)
+            self._checked(self._require_space,
+                          data.migration.disk_total + image_bytes)
         self._checked(self._require_memory, data.migration.memory_total)
         return data
+
+    def _require_files(self, instance: Any) -> None:
+        directory = self._paths.instance_dir(instance.name)
+        if not self._paths.can_read(directory):
+            raise errors.DiskOperationFailed(
+                reason=f'{directory} is out of reach')
 
     def _require_space(self, size_bytes: int) -> None:
         directory = self._paths.instances_dir
@@ -170,10 +171,7 @@ class LiveChecks:
         name, shared = instance.name, data.is_shared_instance_path
         self._checked(self._win.live.check_live_migration_config)
         self._refuse_state(self._checked(self._win.state, name))
-        if paths.is_shared(self._paths.instances_dir) != shared:
-            raise exception.MigrationPreCheckError(
-                reason='instances_path is on storage that both hosts share '
-                       'for only one of them')
+        self._refuse_other_path(data.migration)
         self._checked(self._refuse_devices, name,
                       volumeops.ids_of(block_device_info))
         self._checked(self._refuse_switches, name, data.migration.dest_node)
@@ -188,6 +186,16 @@ class LiveChecks:
         if state not in _MOVABLE:
             raise exception.MigrationPreCheckError(
                 reason=f'Hyper-V does not move a VM that is {state.name}')
+
+    def _refuse_other_path(self, target: Any) -> None:
+        """Disks and parents keep their paths when Hyper-V moves a VM."""
+        ours, theirs = self._paths.instances_dir, target.dest_host
+        if not paths.same(ours, theirs):
+            raise exception.MigrationPreCheckError(
+                reason='[DEFAULT] instances_path has to be the same on both '
+                       f'hosts: it is {ours} on {self._win.name} and '
+                       f'{theirs} on {target.dest_node}. A cold migration '
+                       'needs no such thing')
 
     def _refuse_devices(self, vm_name: str,
                         volume_ids: frozenset[str]) -> None:

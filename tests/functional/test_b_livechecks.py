@@ -2,6 +2,7 @@
 """B11, L073, L080: live migrations that are refused before they begin."""
 
 import contextlib
+import ntpath
 
 from nova.tests.functional.api import client
 
@@ -119,9 +120,33 @@ class HostsTest(RefusalTest):
             client.OpenStackApiException, self.begin, server,
             block_migration=True, disk_over_commit=False)
         self.api.microversion = 'latest'
-        self.assertIn('MiB free, the disks take 2048', str(exc))
+        self.assertIn('MiB free, the disks take 20', str(exc))
         self.fill(3071)
         self.assert_refused(server, 'MiB free, the disks take')
+
+    def test_image_of_the_disks_has_to_fit_too(self):
+        """L081: it is copied before the disks are, unless it is there."""
+        image_id = self.glance.add_disk()
+        server = self.boot_and_write(image_id)
+        base_mib = self.size_mib('_base', f'{image_id}.vhdx')
+        disk_mib = self.size_mib(server['OS-EXT-SRV-ATTR:instance_name'],
+                                 'root.vhdx')
+        self.fill(3072 - disk_mib - base_mib // 2)
+        self.assert_refused(server, 'MiB free, the disks take '
+                            f'{disk_mib + base_mib}')
+        self.fill(0)
+        self.boot(image_id, host='HV2')
+        self.fill(3072 - self.used_mib() - disk_mib - base_mib // 2)
+        self.live_migrate(server)
+        self.assert_written(server)
+
+    def size_mib(self, *names):
+        path = ntpath.join(base.INSTANCES_DIR, *names)
+        return self.driver()._ops.win.files.size_bytes(path) >> 20
+
+    def used_mib(self):
+        total, free = self.driver('HV2')._ops.win.files.disk_usage('C:\\')
+        return (total - free) >> 20
 
     def test_memory_has_to_be_free(self):
         flavor_id = self.flavor(memory_mib=5000)
@@ -270,6 +295,41 @@ class SharedStorageTest(base.SharedInstances, RefusalTest):
             log = self.refused(server)
         self.assertIn('HV2: ', log)
         self.live_migrate(server)
+
+
+class TwoPathsTest(RefusalTest):
+    """Disks would come to a path that is not the target's."""
+
+    HOSTS = tuple(host(name, volumes={'C': 127, 'D': 127})
+                  for name in ('HV1', 'HV2'))
+    PATHS = {'HV1': base.INSTANCES_DIR, 'HV2': r'D:\Nova\Instances'}
+
+    def _set_flags(self):
+        super()._set_flags()
+        self.flags(use_cow_images=False)
+
+    def start_compute(self, host):
+        self.flags(instances_path=self.PATHS[host])
+        return super().start_compute(host)
+
+    def test_paths_that_differ(self):
+        """B11, L090: they are named; a cold migration is possible."""
+        server = self.boot_and_write()
+        self.assert_refused(
+            server, '[DEFAULT] instances_path', *(
+                f'{path} on {host}' for host, path in self.PATHS.items()))
+
+
+class TwoSharesTest(TwoPathsTest):
+
+    HOSTS = livecase.LiveTest.HOSTS
+    PATHS = {'HV1': r'\\nas\instances', 'HV2': r'\\nas\others'}
+
+    def _new_fabric(self, hosts):
+        fabric = super()._new_fabric(hosts)
+        for path in self.PATHS.values():
+            fabric.shares.add(path, 500 << 30)
+        return fabric
 
 
 class OwnShareTest(livecase.LiveMixin, volumecase.VolumeTestCase):

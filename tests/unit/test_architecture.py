@@ -24,7 +24,7 @@ RANK = {
     'images': 3, 'diskops': 3, 'configdrive': 3, 'vifops': 3,
     'hostops': 3, 'metricsops': 3, 'deviceops': 3, 'securityops': 3,
     'connectors': 3, 'console.serialproxy': 3,
-    'imagecache': 4, 'volumeops': 4, 'console': 4,
+    'cachenames': 3.5, 'imagecache': 4, 'volumeops': 4, 'console': 4,
     'livehost': 3, 'livechecks': 5.5, 'livewatch': 3.5,
     'hotplug': 5, 'powerops': 5, 'vmops': 5, 'snapshotops': 5,
     'heldvolumes': 5.5, 'volumesnapshots': 6,

@@ -104,14 +104,22 @@ class OtherCacheTest(CacheCase):
                               self.OTHER)
         self.assertEqual([], self.names())
 
-    def test_image_can_be_had(self):
-        """From the cache, or from Glance."""
-        self.assertFalse(self.cache.can_get(None, self.image_id))
+    def missing_bytes(self, directory=r'\\gone\c$\_base'):
+        return self.cache.missing_bytes(None, self.image_id, directory)
+
+    def test_what_is_to_come_is_known_before(self):
+        """L081: of the other cache, from Glance, or nothing any more."""
+        self.assertEqual(12, self.missing_bytes(self.OTHER))
+        self.assert_refuses(exception.ImageNotFound, 'neither cached here',
+                            r'\\gone\c$\_base', call=self.missing_bytes)
         self.add()
-        self.assertTrue(self.cache.can_get(None, self.image_id))
+        self.assertEqual(self.glance.images[self.image_id]['size'],
+                         self.missing_bytes())
         self.get()
         del self.glance.images[self.image_id]
-        self.assertTrue(self.cache.can_get(None, self.image_id))
+        self.assertEqual(0, self.missing_bytes())
+        self.cache.take_over(self.image_id, self.OTHER)
+        self.assertEqual(0, self.missing_bytes(self.OTHER))
 
 
 class GetTest(CacheCase):
