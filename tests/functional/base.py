@@ -43,6 +43,8 @@ SWITCH = 'external'
 #: Below the instances path, when the last instance is gone.
 STAYS = ('_base', r'_base\\[0-9a-f-]{36}(_\d+)?\.(vhdx?|iso)',
          'locks', r'locks\\hyperv-(image|chain)-[0-9a-f-]{36}\.lock', 'export')
+#: How long a test waits, seconds: on a busy machine all takes its time.
+PATIENCE_S = 40
 UNKNOWN_ID = '00000000-0000-4000-8000-000000000000'
 
 
@@ -178,10 +180,10 @@ class TestCase(test.TestCase,
     def _wait_for_server_parameter(self, server, expected_params,
                                    max_retries=10, api=None,
                                    wait_for_fault_key=True):
-        """Nova's helper with a poll every 0.1 s, for 15 s."""
+        """Nova's helper with a poll every 0.1 s, for 40 s."""
         needs_fault = (wait_for_fault_key
                        and expected_params.get('status') == 'ERROR')
-        deadline = time.monotonic() + max(15, max_retries / 2)
+        deadline = time.monotonic() + max(PATIENCE_S, max_retries)
         while True:
             server = (api or self.api).get_server(server['id'])
             if (all(server[name] == value
@@ -204,7 +206,7 @@ class TestCase(test.TestCase,
             return True
         return False
 
-    def until(self, check, what, timeout_s=15):
+    def until(self, check, what, timeout_s=PATIENCE_S):
         """The first true result of *check*, or a failed test."""
         deadline = time.monotonic() + timeout_s
         while not (result := check()):

@@ -48,7 +48,7 @@ class LiveMixin:
         self.until(lambda: [
             item for item in self.api.get_migrations()
             if item['id'] not in before and item['status'] == status],
-            f'migration {status}', timeout_s=30)
+            f'migration {status}')
         return self.settle(server)
 
     def left(self, host, server):

@@ -15,7 +15,7 @@ class Neutron(nova_neutron.NeutronFixture):
     """
 
     def __init__(self, test, *, active=True, vif_type='hyperv',
-                 plug_timeout_s=5):
+                 plug_timeout_s=60):
         super().__init__(test)
         self._active = active
         self._plug_timeout_s = plug_timeout_s

@@ -237,7 +237,7 @@ class OldSnapshotTest(SnapshotCase):
         self.act(server, {'os-stop': {}}, status='SHUTOFF')
         image_id = self.create_image(server)
         self.until(lambda: self.glance.image(image_id)['status'] == 'active',
-                   'uploaded', 30)
+                   'uploaded')
 
 
 class SnapshotTest(SnapshotCase):
@@ -259,7 +259,7 @@ class SnapshotTest(SnapshotCase):
         guestdisks.of(self.vm(server).vm)[0].write(OFFSET, DATA)
         image_id = self.create_image(server)
         self.until(lambda: self.api.get_server(server['id'])
-                   ['OS-EXT-STS:task_state'] is None, 'no task', 30)
+                   ['OS-EXT-STS:task_state'] is None, 'no task')
         self.assertEqual('active', self.glance.image(image_id)['status'])
         with disks.open_disk(self.glance.path(image_id), writable=False,
                              resolve=str) as image:

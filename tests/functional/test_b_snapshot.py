@@ -39,7 +39,7 @@ class SnapshotCase(base.TestCase):
 
     def idle(self, server):
         self.until(lambda: self.api.get_server(server['id'])
-                   ['OS-EXT-STS:task_state'] is None, 'no task', 30)
+                   ['OS-EXT-STS:task_state'] is None, 'no task')
 
     def read_image(self, image_id, offset=OFFSET, length=len(DATA)):
         """What qemu-img finds in an uploaded image."""

@@ -64,7 +64,7 @@ class VolumeTestCase(base.TestCase):
         new, = self.until(lambda: self.requests(server, action) - before,
                           f'{action} begun')
         result = self.until(lambda: self.result(server, new),
-                            f'{action} ended', timeout_s=30)
+                            f'{action} ended')
         self.until(lambda: self.api.get_server(server['id'])
                    ['OS-EXT-STS:task_state'] is None, 'no task')
         return result
