@@ -175,6 +175,8 @@ class LiveChecks:
         self._checked(self._refuse_devices, name,
                       volumeops.ids_of(block_device_info))
         self._checked(self._refuse_switches, name, data.migration.dest_node)
+        self._checked(self._refuse_other_users, name,
+                      data.migration.dest_node)
         self._checked(self._host.check, name, data.migration.dest_node)
         data.migration.memory_total = self._checked(
             self._host.memory_bytes, name)
@@ -223,6 +225,14 @@ class LiveChecks:
             raise errors.HyperVError(
                 reason=f'{target} has no virtual switch '
                        + ', '.join(missing))
+
+    def _refuse_other_users(self, vm_name: str, target: str) -> None:
+        """A disk is passed through to one VM of a host."""
+        for tag in self._host.physical_tags(vm_name):
+            if users := self._host.users_of(tag, target):
+                raise errors.HyperVError(
+                    reason=f"volume {tag} is in use on {target} by "
+                           f"{', '.join(users)}")
 
     def moved_bytes(self, vm_name: str) -> int:
         """What the files take that move with a VM."""

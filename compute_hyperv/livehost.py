@@ -89,6 +89,13 @@ class LiveHost:
     def _remote(self, target: str) -> Any:
         return self._win.live._get_conn_v2(target)
 
+    def users_of(self, volume_id: str, target: str) -> list[str]:
+        """VMs of *target* that a volume is passed through to.
+
+        :raises HyperVException: *target* cannot be asked.
+        """
+        return self._drives.users_of(volume_id, on=self._remote(target))
+
     def has_arrived(self, vm_name: str, target: str) -> bool:
         """Whether *target* has the (realized) VM.
 

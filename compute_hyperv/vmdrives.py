@@ -68,16 +68,19 @@ class VmDrives:
         return next((drive for drive in self.all_of(vm_name)
                      if drive.tag == volume_id), None)
 
-    def users_of(self, volume_id: str) -> list[str]:
-        """Names of the (realized) VMs that a volume is passed through to."""
+    def users_of(self, volume_id: str, *, on: Any = None) -> list[str]:
+        """Names of the (realized) VMs that a volume is passed through to.
+
+        :param on: WMI connection to the Hyper-V of another host.
+        """
         vm = self._win.vm
-        drives = vm._compat_conn.Msvm_ResourceAllocationSettingData(
+        drives = (on or vm._compat_conn).Msvm_ResourceAllocationSettingData(
             ['InstanceID'], ElementName=volume_id,
             ResourceSubType=vm._PHYS_DISK_RES_SUB_TYPE)
         owners = {drive.InstanceID.split('\\')[0] for drive in drives}
         return sorted(
             settings.ElementName for owner in owners
-            for settings in vm._conn.Msvm_VirtualSystemSettingData(
+            for settings in (on or vm._conn).Msvm_VirtualSystemSettingData(
                 ['ElementName'], InstanceID=owner,
                 VirtualSystemType=vm._VIRTUAL_SYSTEM_TYPE_REALIZED))
 

@@ -362,6 +362,28 @@ class OwnShareOfTargetTest(livecase.LiveMixin, volumecase.VolumeTestCase):
         self.assert_same_bytes(server, volume, b'still there')
 
 
+class SharedVolumeTest(livecase.LiveMixin, volumecase.VolumeTestCase):
+    """L077: Hyper-V passes a disk through to one VM of a host."""
+
+    HOSTS = (host('HV1'), host('HV2'))
+
+    def test_target_with_another_user_of_a_volume(self):
+        volume = self.cinder.add_volume(shown={'multiattach': True})
+        first = self.boot_and_write()
+        second = self.boot(networks='auto', host='HV2')
+        for server in (first, second):
+            self.attach(server, volume)
+        name = second['OS-EXT-SRV-ATTR:instance_name']
+        first = self.live_migrate(first, 'error')
+        self.assertIn(f'is in use on HV2 by {name}',
+                      self.stdlog.logger.output)
+        self.assertEqual('HV1', self.host_of(first))
+        self.assert_same_bytes(second, volume, b'of the second')
+        self.detach(second, volume)
+        first = self.live_migrate(first)
+        self.assert_same_bytes(first, volume, b'of the first')
+
+
 class ForceTest(livecase.LiveTest):
 
     def test_api_of_forced_hosts_is_gone(self):
