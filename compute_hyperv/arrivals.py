@@ -60,6 +60,7 @@ class Arrivals:
         progress = operation.Progress(f'Arrival of {instance.name}')
         record = model.MoveRecord.from_json(disk_info)
         old_flavor = instance.old_flavor or instance.flavor
+        self._paths.choose_volume(instance.name)
         home = self._paths.instance_dir(instance.name)
         stays = record.home is not None and paths.same(record.home, home)
         self._vms.refuse_existing(

@@ -150,11 +150,10 @@ class HostOps:
             cpu=self._cpu, numa=self._numa,
             memory_mib=total_kib // _KIB_PER_MIB,
             free_memory_mib=free_kib // _KIB_PER_MIB,
-            volumes=(self._volume(),))
+            volumes=tuple(map(self._volume, self._paths.readable_roots())))
 
-    def _volume(self) -> model.VolumeFacts:
-        """The volume of the instances: drive, mount point or share."""
-        path = self._paths.instances_dir
+    def _volume(self, path: str) -> model.VolumeFacts:
+        """A volume of instances: drive, mount point or share."""
         total_bytes, free_bytes = self._win.disk.get_disk_capacity(path)
         return model.VolumeFacts(path=path, total_bytes=total_bytes,
                                  free_bytes=free_bytes)

@@ -35,6 +35,7 @@ from typing import IO
 from nova import utils as nova_utils
 
 from compute_hyperv import errors
+from compute_hyperv import instanceroots
 from compute_hyperv import model
 from compute_hyperv import operation
 from compute_hyperv import osfiles
@@ -98,22 +99,32 @@ class Paths:
                        f'{MAX_PATH - _BELOW}')
         self.base_dir = ntpath.join(self.instances_dir, cache_dir_name)
         self.locks_dir = ntpath.join(self.instances_dir, 'locks')
+        self._roots = instanceroots.InstanceRoots(
+            files, self.instances_dir, MAX_PATH - _BELOW - 1)
         self._busy_timeout_s = busy_timeout_s
         self._clock = clock
 
     # -- layout -----------------------------------------------------------
 
+    def choose_volume(self, vm_name: str) -> None:
+        """See :meth:`instanceroots.InstanceRoots.choose`."""
+        self._roots.choose(vm_name)
+
+    def readable_roots(self) -> list[str]:
+        """See :meth:`instanceroots.InstanceRoots.all`."""
+        return self._roots.all(readable=True)
+
     def instance_dir(self, vm_name: str) -> str:
         """Directory of one instance."""
-        return ntpath.join(self.instances_dir, vm_name)
+        return ntpath.join(self._roots.of(vm_name), vm_name)
 
     def revert_dir(self, vm_name: str) -> str:
         """Where a resize keeps what it would restore."""
-        return ntpath.join(self.instances_dir, f'{vm_name}_revert')
+        return ntpath.join(self._roots.of(vm_name), f'{vm_name}_revert')
 
     def export_dir(self, vm_name: str) -> str:
         """Where a snapshot is put together."""
-        return ntpath.join(self.instances_dir, 'export', vm_name)
+        return ntpath.join(self._roots.of(vm_name), 'export', vm_name)
 
     def root_path(self, vm_name: str, disk_format: str) -> str:
         """The system disk; *disk_format* is vhd, vhdx or iso."""
@@ -195,10 +206,11 @@ class Paths:
         and exports.
         """
         own = {ntpath.basename(self.base_dir).lower(), 'locks', 'export'}
-        for name in self.list_dir(self.instances_dir):
-            path = ntpath.join(self.instances_dir, name)
-            if name.lower() not in own and self.is_dir(path):
-                yield name
+        for root in self._roots.all():
+            for name in self.list_dir(root):
+                path = ntpath.join(root, name)
+                if name.lower() not in own and self.is_dir(path):
+                    yield name
 
     def _in(self, vm_name: str, file_name: str) -> str:
         return ntpath.join(self.instance_dir(vm_name), file_name)

@@ -112,6 +112,7 @@ class VMOps:
         self._win.check_access()
         kept = self._kept_root(instance)
         self.refuse_existing(instance, but=kept)
+        self._paths.choose_volume(instance.name)
         layout = self._paths.layout(instance.name)
         plan = self._planner.instance(
             instance, image_meta, block_device_info, network_info, layout,
