@@ -5,6 +5,9 @@ import pathlib
 import runpy
 import unittest
 
+from nova.objects import base as nova_base
+from oslo_serialization import jsonutils
+
 from compute_hyperv import errors
 from compute_hyperv.sim import jobs
 from tests import factories
@@ -15,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: Lessons that no test names yet: shielded VMs (45, 46), passed-through
 #: devices (55), failover clusters (130 to 147), and single ones; 152 is
 #: placement's, 167 needs a real Windows.
-WITHOUT_TEST = frozenset((45, 46, 55, 65, 83, 117, *range(130, 148), 152, 153,
+WITHOUT_TEST = frozenset((45, 46, 55, 65, *range(130, 148), 152, 153,
                           167, 171))
 #: The others up to the last one.
 TESTED = [number for number in range(1, 175) if number not in WITHOUT_TEST]
@@ -65,6 +68,22 @@ class QueriesTest(opscase.OpsTestCase):
         with self.fabric.recorder.recording() as calls:
             self.ops.vms.info(self.instance)
         return len(calls)
+
+
+class MigrateDataTest(opscase.OpsTestCase):
+
+    HOST = {'extra': {'live_migration': True}}
+
+    def test_data_of_a_live_migration_travels(self):
+        """L083: over RPC, with whether the instance path is shared."""
+        node = {'cpu_info': jsonutils.dumps({'vendor': 'GenuineIntel'})}
+        data = self.ops.live.checks.check_target(
+            None, self.instance, node, node, None, None)
+        serializer = nova_base.NovaObjectSerializer()
+        text = jsonutils.dumps(serializer.serialize_entity(None, data))
+        there = serializer.deserialize_entity(None, jsonutils.loads(text))
+        self.assertIs(False, there.is_shared_instance_path)
+        self.assertEqual('HV1', there.migration.dest_node)
 
 
 class JobCodesTest(opscase.OpsTestCase):
