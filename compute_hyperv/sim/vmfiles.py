@@ -102,8 +102,9 @@ class ConfigFiles:
         :returns: whether they are; they are not those of *vm* any more
         """
         mine, theirs = (
-            [one.host.storage.locate(path).local for path in names(one)]
-            for one in (vm, heir))
+            # Cluster shared volumes are mounted in a folder of each host.
+            [os.path.realpath(one.host.storage.locate(path).local)
+             for path in names(one)] for one in (vm, heir))
         if mine != theirs:
             return False
         for held in self._held.pop(vm.guid, ()):
