@@ -77,6 +77,7 @@ class MigrateDataTest(opscase.OpsTestCase):
     def test_data_of_a_live_migration_travels(self):
         """L083: over RPC, with whether the instance path is shared."""
         node = {'cpu_info': jsonutils.dumps({'vendor': 'GenuineIntel'})}
+        self.instance.image_ref = ''
         data = self.ops.live.checks.check_target(
             None, self.instance, node, node, None, None)
         serializer = nova_base.NovaObjectSerializer()
