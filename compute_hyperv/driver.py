@@ -228,6 +228,12 @@ class HyperVDriver(volumemethods.VolumeMethods):
     def finish_revert_migration(self, context, instance, network_info,
                                 migration, block_device_info=None,
                                 power_on=True, share_info=None):
+        if migration.cross_cell_move:
+            # Nova let destroy() leave the disks, and asked for nothing else.
+            self._ops.vms.spawn(
+                context, instance, objects.ImageMeta.from_instance(instance),
+                [], None, network_info, block_device_info, power_on)
+            return
         self._ops.migration.take_back(context, instance, network_info,
                                       block_device_info, power_on)
 

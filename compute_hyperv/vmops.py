@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making and removing virtual machines."""
 
-import dataclasses
 import ntpath
 from typing import Any
 
@@ -32,6 +31,9 @@ _DRIVE_KINDS = {model.DriveType.DISK: oswin.DriveKind.DISK,
 
 #: Directory of an exported VM, and what is in it.
 Brought = tuple[str, model.MovedDefinition]
+
+#: Meanwhile the disks that are there are used.
+_OVER_DISKS = (task_states.REBUILD_SPAWNING, task_states.RESIZE_REVERTING)
 
 #: Name of the file that the image of an unshelved instance comes to.
 SHELVED_STEM = 'shelved-image'
@@ -164,9 +166,10 @@ class VMOps:
     def _kept_root(self, instance: Any) -> str | None:
         """The system disk that an evacuated instance has here.
 
-        A rebuild on the same host comes here after it deleted the disks.
+        A rebuild on the same host comes here after it deleted the disks. One
+        that comes back from another cell has left all of them here.
         """
-        if instance.task_state != task_states.REBUILD_SPAWNING:
+        if instance.task_state not in _OVER_DISKS:
             return None
         found: str | None = self._paths.find_root(instance.name)
         return found
@@ -190,12 +193,12 @@ class VMOps:
                     kept: str | None, undo: operation.Rollback
                     ) -> model.InstancePlan:
         if kept is not None:
-            return _keeping(plan, kept)
+            return plan.keeping(kept)
         if plan.root is None:
             return plan
         size_bytes = plan.root.size_bytes
         if instance.vm_state == vm_states.SHELVED_OFFLOADED:
-            plan = _with_root(plan, source=model.DiskSource.IMAGE_COPY)
+            plan = plan.with_root(source=model.DiskSource.IMAGE_COPY)
             stem = ntpath.join(layout.instance_dir, SHELVED_STEM)
             image = self._image_cache.fetch_apart(
                 context, instance, image_meta, stem,
@@ -216,6 +219,9 @@ class VMOps:
         self._drop_shelved(plan)
         if plan.config_drive is not None:
             # There is one where the instance is evacuated from.
+            if (instance.task_state == task_states.RESIZE_REVERTING
+                    and self._paths.exists(plan.config_drive.path)):
+                return
             self._paths.remove(plan.config_drive.path)
             metadata_files = self._config_drive.metadata(
                 instance, network_info, injected_files, admin_password)
@@ -384,17 +390,3 @@ class VMOps:
             self._power.turn_off(vm_name)
             self._power.destroy(vm_name)
         return True
-
-
-def _with_root(plan: model.InstancePlan, **changes: Any
-               ) -> model.InstancePlan:
-    """The plan with another root disk."""
-    return dataclasses.replace(plan, disks=tuple(
-        dataclasses.replace(disk, **changes) if disk is plan.root else disk
-        for disk in plan.disks))
-
-
-def _keeping(plan: model.InstancePlan, path: str) -> model.InstancePlan:
-    """The plan with the system disk that is there already."""
-    return _with_root(plan, path=path, format=model.DiskFormat(
-        ntpath.splitext(path)[1][1:].lower()))

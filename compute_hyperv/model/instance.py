@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import dataclasses
+import ntpath
+from typing import Any
 
 from compute_hyperv.model.drives import DiskSpec
 from compute_hyperv.model.drives import VolumeSpec
 from compute_hyperv.model.machine import MachineSpec
 from compute_hyperv.model.values import BootDevice
+from compute_hyperv.model.values import DiskFormat
 from compute_hyperv.model.values import DiskRole
 from compute_hyperv.model.values import require
 
@@ -55,6 +58,26 @@ class InstancePlan:
         """The disk that is made from the image; None without one."""
         return next((disk for disk in self.disks if disk.source.is_image),
                     None)
+
+    def with_root(self, **changes: Any) -> InstancePlan:
+        """The plan with another :attr:`root`."""
+        return self._with(self.root, **changes)
+
+    def keeping(self, path: str) -> InstancePlan:
+        """The plan with a system disk that is there already.
+
+        Beside an ISO image that is not :attr:`root`.
+        """
+        disk = next((disk for disk in self.disks
+                     if disk.role is DiskRole.ROOT), None)
+        return self._with(disk, path=path, format=DiskFormat(
+            ntpath.splitext(path)[1][1:].lower()))
+
+    def _with(self, changed: DiskSpec | None,
+              **changes: Any) -> InstancePlan:
+        return dataclasses.replace(self, disks=tuple(
+            dataclasses.replace(disk, **changes) if disk is changed else disk
+            for disk in self.disks))
 
     @property
     def config_drive(self) -> DiskSpec | None:

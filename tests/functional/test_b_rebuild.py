@@ -140,3 +140,23 @@ class SharedEvacuateTest(SharedStorage):
         self.come_back()
         self.assertEqual([DATA] * 2, self.read(server))
         self.check_end(server)
+
+
+class ISOEvacuateTest(SharedStorage):
+    """A server that boots from an ISO image, and has a blank disk."""
+
+    def boot_server(self):
+        return self.boot(self.glance.add_iso(
+            hw_machine_type='hyperv-gen2'), networks='auto')
+
+    def local_disks(self, server):
+        return [disk for disk in super().local_disks(server)
+                if not disk.path.endswith('.iso')]
+
+    def test_both_disks_are_kept(self):
+        before = self.vm(self.server).drives
+        server = self.start(self.evacuate())
+        self.assertEqual(before, self.vm(server).drives)
+        self.assertEqual([DATA], self.read(server))
+        self.come_back()
+        self.check_end(server)
