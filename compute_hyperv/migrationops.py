@@ -186,6 +186,9 @@ class MigrationOps:
         directory = self._backup_dir(instance)
         if host.lower() == self._win.name.lower():
             return directory
+        if self._share and not paths.is_shared(directory):
+            # It is of the instances path, whatever that is over there.
+            return rf'\\{host}\{self._share}\{ntpath.basename(directory)}'
         return self._paths.unc(directory, host, self._share)
 
     def _backup_dir(self, instance: Any) -> str:

@@ -47,9 +47,11 @@ _NOT_FOUND = (2, 3)
 
 #: Longest path of the classic Windows file functions, with the final NUL.
 MAX_PATH = 260
-#: Longest thing below an instances path: instance name, Hyper-V's folder, a
-#: GUID and its extension.
-_BELOW = len(r'\instance-00000000_revert\Virtual Machines\.vmcx') + 36
+#: Longest things below an instances path. Besides an instance's name, it is
+#: Hyper-V's folder, a GUID and its extension; besides the cache's, the id of
+#: an image that is being fetched, and the hexadecimal digits of its maker.
+_OF_INSTANCE = len(r'\_revert\Virtual Machines\.vmcx') + 36
+_OF_CACHE = len(r'\\..part.qcow2') + 36 + 32
 
 _DISK_FORMATS = ('vhdx', 'vhd')
 
@@ -81,6 +83,7 @@ class Paths:
     :param files: the host's files, see ``osfiles.Files``.
     :param instances_path: Windows path, local, CSV or UNC.
     :param cache_dir_name: name of the image cache below it.
+    :param longest_name: characters that the name of an instance may have.
     :param busy_timeout_s: how long deletions and renames wait for files that
         are in use.
     :raises BadOption: the path leaves no room for Hyper-V's own files.
@@ -88,19 +91,24 @@ class Paths:
 
     def __init__(self, files: osfiles.Files, *, instances_path: str,
                  cache_dir_name: str = '_base', busy_timeout_s: float = 15,
+                 longest_name: int = len('instance-00000000'),
                  clock: operation.Clock = time) -> None:
         self._files = files
         self.instances_dir = ntpath.normpath(instances_path)
-        if len(self.instances_dir) + _BELOW >= MAX_PATH:
+        room = MAX_PATH - max(_OF_INSTANCE + longest_name,
+                              _OF_CACHE + len(cache_dir_name))
+        if len(self.instances_dir) >= room:
             raise errors.BadOption(
                 option='instances_path',
                 reason=f'{self.instances_dir} is {len(self.instances_dir)} '
-                       f'characters long; Hyper-V needs it shorter than '
-                       f'{MAX_PATH - _BELOW}')
+                       'characters long; with instance_name_template '
+                       f'(names of up to {longest_name} characters) and '
+                       '[image_cache] subdirectory_name it has to be shorter '
+                       f'than {room}')
         self.base_dir = ntpath.join(self.instances_dir, cache_dir_name)
         self.locks_dir = ntpath.join(self.instances_dir, 'locks')
         self._roots = instanceroots.InstanceRoots(
-            files, self.instances_dir, MAX_PATH - _BELOW - 1)
+            files, self.instances_dir, room - 1)
         self._busy_timeout_s = busy_timeout_s
         self._clock = clock
 

@@ -1,17 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VMs that somebody gave another name.
+"""Names of VMs: Nova's, and those that somebody gave them.
 
 Hyper-V's tools rename a VM with one click, also while it runs, and os-win
 finds VMs by their names only. Nova's uuid in the notes tells whose it is.
 """
 
 import ntpath
+from typing import Any
 
+from nova import objects
+from nova.objects import fields
 from oslo_log import log as logging
 
 from compute_hyperv import oswin
 
 LOG = logging.getLogger(__name__)
+
+#: Examples of what templates of names hold, as long as it usually gets.
+_NUMBER = 0x7fffffff
+_UUID = 'x' * 36
+_TEXT = 'x' * 63        #: a label of DNS
+
+
+def longest(template: str) -> int:
+    """How many characters the names of ``instance_name_template`` have.
+
+    Nova lets an instance's number in, or columns of its table by name.
+    """
+    try:
+        return len(template % _NUMBER)
+    except TypeError:
+        pass
+    try:
+        return len(template % {name: _example(field) for name, field
+                               in objects.Instance.fields.items()})
+    except KeyError:
+        return len(_UUID)               # so does Nova
+
+
+def _example(field: Any) -> Any:
+    if isinstance(field, fields.IntegerField):
+        return _NUMBER
+    return _UUID if isinstance(field, fields.UUIDField) else _TEXT
 
 
 class VmNames:

@@ -50,6 +50,7 @@ from compute_hyperv import rescueops
 from compute_hyperv import sharedstorage
 from compute_hyperv import snapshotops
 from compute_hyperv import vifops
+from compute_hyperv import vmnames
 from compute_hyperv import vmops
 from compute_hyperv import volumeops
 from compute_hyperv import volumesnapshots
@@ -94,6 +95,7 @@ def _paths(win: oswin.Win) -> paths.Paths:
     return paths.Paths(
         win.files, instances_path=CONF.instances_path,
         cache_dir_name=CONF.image_cache.subdirectory_name,
+        longest_name=vmnames.longest(CONF.instance_name_template),
         busy_timeout_s=CONF.os_win.file_in_use_timeout)
 
 

@@ -318,11 +318,53 @@ class NamedShareTest(MoveTest):
             server = self.confirm(self.migrate(server))
         self.assertEqual('HV2', self.host_of(server))
         self.assert_written(server)
-        used = {label.split('\\\\')[-1].split('\\')[1]
+        self.assertEqual({'moves'}, self.shares_used(calls, 'hv1'))
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+    def shares_used(self, calls, host):
+        """Names of the shares of a host that files were reached by."""
+        return {label.split('\\\\')[-1].split('\\')[1]
                 for label in map(str.lower, (call.label for call in calls
                                              if call.kind == 'file'))
-                if '\\\\hv1\\' in label}
-        self.assertEqual({'moves'}, used)
+                if f'\\\\{host}\\' in label}
+
+
+class TwoPathsTest(NamedShareTest):
+    """The hosts have different instances_path, one name of its share."""
+
+    PATHS = {'HV1': base.INSTANCES_DIR, 'HV2': r'D:\Nova\Instances'}
+    HOSTS = tuple({'name': name, 'volumes': {'C': 127, 'D': 127},
+                   'extra': {'smb_shares': {'moves': path}}}
+                  for name, path in PATHS.items())
+
+    def start_compute(self, host):
+        self.flags(instances_path=self.PATHS[host])
+        return super().start_compute(host)
+
+    def test_files_go_over_the_share_and_no_other(self):
+        """L085, L090: there, back, and again after a failed arrival."""
+        server = self.boot(flavor_id=self.flavor(disk_gib=1),
+                           config_drive=True)
+        self.write_as_guest(server)
+        server = self.resize(server, self.flavor(disk_gib=2))
+        for drive in self.vm(server).drives:
+            self.assertTrue(drive.path.startswith(self.PATHS['HV2']))
+        self.assert_written(server)
+        server = self.revert(server)
+        self.assert_written(server)
+        server = self.confirm(self.migrate(server))
+        self.assert_written(server)
+
+        with self.fabric.recorder.recording() as calls:
+            with self.fabric.faults.failing(host='HV1', kind='method',
+                                            match='*RealizePlannedSystem'):
+                self.api.post_server_action(server['id'], {'migrate': {}})
+                server = self._wait_for_state_change(server, 'ERROR')
+            server = self._reboot_server(server, hard=True)
+        self.assertEqual('HV1', self.host_of(server))
+        self.assert_written(server)
+        self.assertEqual({'moves'}, self.shares_used(calls, 'hv2'))
         self._delete_server(server)
         self.fabric.assert_clean()
 

@@ -38,9 +38,9 @@ class ComparisonTest(unittest.TestCase):
 @ddt.ddt
 class LayoutTest(unittest.TestCase):
 
-    def paths(self, instances_path=ROOT):
+    def paths(self, instances_path=ROOT, **options):
         return paths.Paths(fakes.FolderFiles('/nowhere'),
-                           instances_path=instances_path)
+                           instances_path=instances_path, **options)
 
     @ddt.data(
         ('instance_dir', ('vm',), r'\vm'),
@@ -81,16 +81,25 @@ class LayoutTest(unittest.TestCase):
         self.assertTrue(paths.is_below(root, path.upper()))
         self.assertTrue(root.endswith(r'\instance-00000001\root.vhdx'))
 
-    def test_longest_path_that_fits_is_accepted(self):
+    @ddt.data(
+        (17, '_base', rf'_base\{"0" * 36}.{"f" * 32}.part.qcow2'),
+        (17, 'images of Glance',
+         rf'images of Glance\{"0" * 36}.{"f" * 32}.part.qcow2'),
+        (41, '_base', rf'{"x" * 41}_revert\Virtual Machines\{"0" * 36}.vmcx'),
+        (41, '_base', rf'export\{"x" * 41}\Virtual Machines\{"0" * 36}.vmcx'))
+    @ddt.unpack
+    def test_longest_path_that_fits_is_accepted(self, longest_name, cache,
+                                                deepest):
         """L168: long paths work or are refused at configuration time."""
-        longest = 'C:\\' + 'x' * (paths.MAX_PATH - paths._BELOW - 4)
-        below = r'\instance-00000000_revert\Virtual Machines' + '\\'
-        deepest = f'{longest}{below}{"0" * 36}.vmcx'
-        self.assertEqual(longest, self.paths(longest).instances_dir)
-        self.assertLess(len(deepest), paths.MAX_PATH)
+        longest = 'C:\\' + 'x' * (paths.MAX_PATH - 1 - len(deepest) - 4)
+        options = {'longest_name': longest_name, 'cache_dir_name': cache}
+        self.assertEqual(longest, self.paths(longest, **options).instances_dir)
+        self.assertEqual(paths.MAX_PATH - 1, len(f'{longest}\\{deepest}'))
         with self.assertRaises(errors.BadOption) as caught:
-            self.paths(longest + 'x')
-        self.assertIn('instances_path', str(caught.exception))
+            self.paths(longest + 'x', **options)
+        for word in ('instances_path', 'instance_name_template',
+                     longest_name, len(longest) + 1):
+            self.assertIn(str(word), str(caught.exception))
 
 
 class FilesTest(unittest.TestCase):

@@ -1,6 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
+import ddt
+
+from compute_hyperv import errors
 from compute_hyperv import vmnames
+from compute_hyperv import wiring
+from tests import base
 from tests.unit import opscase
+
+
+@ddt.ddt
+class LongestTest(base.TestCase):
+    """L168: what Nova's templates of names come to."""
+
+    @ddt.data(('instance-%08x', 17), ('server-%d', 17), ('plain', 5),
+              ('instance-%(uuid)s', 45), ('%(project_id)s', 63),
+              ('%(hostname)s-%(id)d', 74), ('%(nothing)s', 36))
+    @ddt.unpack
+    def test_it_is_known_before(self, template, expected):
+        self.assertEqual(expected, vmnames.longest(template))
+
+
+class LongNamesTest(opscase.OpsTestCase):
+
+    def test_path_that_is_too_long_for_them_is_refused(self):
+        """L168: before the service does anything."""
+        wiring.CONF.set_override('instances_path', 'C:\\' + 150 * 'x')
+        wiring._paths(self.win)
+        wiring.CONF.set_override('instance_name_template',
+                                 'instance-%(uuid)s')
+        self.addCleanup(wiring.CONF.clear_override, 'instance_name_template')
+        self.assert_refuses(errors.BadOption, 'instances_path', 45,
+                            call=lambda: wiring._paths(self.win))
 
 
 class VmNamesTest(opscase.OpsTestCase):
