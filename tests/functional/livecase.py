@@ -51,6 +51,23 @@ class LiveMixin:
             f'migration {status}')
         return self.settle(server)
 
+    def broken_at(self, server, *percents):
+        """Begin a migration that breaks, for each of the percentages.
+
+        The server runs on where it was, the target is clean.
+        """
+        boot = self.vm(server).boot
+        for percent in percents:
+            with self.fabric.faults.failing(
+                    host='HV1', match='Moving Virtual Machine*',
+                    at_percent=percent):
+                server = self.live_migrate(server, 'failed')
+            self.assertEqual('HV1', self.host_of(server))
+            self.assertEqual(('running', boot), (self.vm(server).state,
+                                                 self.vm(server).boot))
+            self.until(lambda: not self.left('HV2', server), 'clean target')
+            yield percent
+
     def left(self, host, server):
         """Files, VMs and connections of the server on a host."""
         view = self.view(host)

@@ -43,20 +43,8 @@ class SharedNothingTest(livecase.LiveTest):
     def test_broken_migration_leaves_the_server_where_it_was(self):
         """L078, L079: whatever the percentage; then it works."""
         server = self.boot_and_write()
-        boot = self.vm(server).boot
-        for percent in (0, 40, 90):
-            fault = self.fabric.faults.add(
-                host='HV1', match='Moving Virtual Machine*',
-                at_percent=percent)
-            server = self.live_migrate(server, 'failed')
-            self.fabric.faults.remove(fault)
-
-            self.assertEqual('HV1', self.host_of(server))
-            self.assertEqual(('running', boot), (self.vm(server).state,
-                                                 self.vm(server).boot))
+        for _percent in self.broken_at(server, 0, 40, 90):
             self.assert_written(server)
-            self.until(lambda: not self.left('HV2', server), 'clean target')
-
         server = self.live_migrate(server)
         self.assert_written(server)
         self._delete_server(server)
@@ -146,12 +134,8 @@ class SharedStorageTest(base.SharedInstances, livecase.LiveTest):
 
     def test_server_moves_and_a_broken_move_touches_no_file(self):
         server = self.boot_and_write()
-        fault = self.fabric.faults.add(
-            host='HV1', match='Moving Virtual Machine*', at_percent=50)
-        server = self.live_migrate(server, 'failed')
-        self.fabric.faults.remove(fault)
-        self.assertEqual('HV1', self.host_of(server))
-        self.assert_written(server)
+        for _percent in self.broken_at(server, 50):
+            self.assert_written(server)
 
         server = self.live_migrate(server)
 

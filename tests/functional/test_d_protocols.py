@@ -9,6 +9,7 @@ import fixtures
 from compute_hyperv.sim import programs
 from compute_hyperv.sim import server as sim_server
 from tests.functional import exports
+from tests.functional import test_d_volumes
 from tests.functional import volumecase
 
 GEN2 = {'hw_machine_type': 'hyperv-gen2'}
@@ -232,28 +233,13 @@ class FibreChannelPathsTest(ProtocolMixin, FibreChannelPathsVolumes):
     """D1, L113: see there."""
 
 
-class SharedFibreChannelTest(Volumes):
+class SharedFibreChannelTest(test_d_volumes.SharedVolumeTest):
 
     HOSTS = tuple({'name': f'HV{number}', 'extra': {'fc_hbas': [
         {'wwnn': f'200000000000000{number}',
          'wwpns': [f'210000000000000{number}']}]}} for number in (1, 2))
-
-    def test_two_hosts_attach_one_volume(self):
-        """D2: multiattach."""
-        volume = self.cinder.add_volume(
-            kind=exports.FibreChannel, ports=exports.FibreChannel.PORTS[:1],
-            shown={'multiattach': True})
-        servers = [self.boot(availability_zone=f'nova:HV{number}')
-                   for number in (1, 2)]
-        for server in servers:
-            self.attach(server, volume)
-        one, two = (self.drive_of(server, volume) for server in servers)
-        one.write(0, b'from one')
-        self.assertEqual(b'from one', two.read(0, 8))
-        self.detach(servers[0], volume)
-        two.write(0, b'from two')
-        self.detach(servers[1], volume)
-        self.assertEqual(b'from two', volume.read(0, 8))
+    FACTS = {'kind': exports.FibreChannel,
+             'ports': exports.FibreChannel.PORTS[:1]}
 
 
 class RBDVolumes(Volumes):

@@ -357,10 +357,13 @@ class MultipathTest(volumecase.VolumeTestCase):
 class SharedVolumeTest(volumecase.VolumeTestCase):
 
     HOSTS = ('HV1', 'HV2')
+    #: Of the volume.
+    FACTS = {}
 
     def test_two_hosts_attach_one_volume(self):
         """D2: multiattach."""
-        volume = self.cinder.add_volume(shown={'multiattach': True})
+        volume = self.cinder.add_volume(shown={'multiattach': True},
+                                        **self.FACTS)
         servers = [self.boot(availability_zone=f'nova:HV{number}')
                    for number in (1, 2)]
         for server in servers:
@@ -368,8 +371,10 @@ class SharedVolumeTest(volumecase.VolumeTestCase):
         one, two = (self.drive_of(server, volume) for server in servers)
         one.write(0, b'from one')
         self.assertEqual(b'from one', two.read(0, 8))
-        for server in servers:
-            self.detach(server, volume)
+        self.detach(servers[0], volume)
+        two.write(0, b'from two')
+        self.detach(servers[1], volume)
+        self.assertEqual(b'from two', volume.read(0, 8))
 
 
 @ddt.ddt
