@@ -6,7 +6,8 @@ host brings its own drives and shares.
 """
 
 from collections.abc import Callable
-import errno
+import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -17,13 +18,22 @@ from typing import Protocol
 
 if sys.platform == 'win32':
     import ctypes
-    import msvcrt
+    from ctypes import wintypes
+
     _KERNEL32 = ctypes.WinDLL('kernel32', use_last_error=True)
+    _KERNEL32.CreateFileW.argtypes = (
+        wintypes.LPCWSTR, wintypes.DWORD, wintypes.DWORD, wintypes.LPVOID,
+        wintypes.DWORD, wintypes.DWORD, wintypes.HANDLE)
+    _KERNEL32.CreateFileW.restype = wintypes.HANDLE
+    _KERNEL32.CloseHandle.argtypes = (wintypes.HANDLE,)
+    _NO_HANDLE = wintypes.HANDLE(-1).value
 else:
     import fcntl
 
-#: Windows code of a file that another has locked: lock violation.
-_LOCKED = 33
+#: Of CreateFile.
+_GENERIC_WRITE, _DELETE = 0x40000000, 0x00010000
+_OPEN_ALWAYS, _DELETE_ON_CLOSE = 4, 0x04000000
+_ACCESS_DENIED, _SHARING_VIOLATION = 5, 32
 
 
 class Files(Protocol):
@@ -122,26 +132,54 @@ def try_lock(path: str) -> Optional[Callable[[], None]]:
     """Lock a file of this machine, made if need be, if nobody has it.
 
     :returns: what releases it, or None. The operating system releases it
-        too when the process dies.
+        too when the process dies. The file is gone then; on Linux it stays
+        when the process died.
     """
+    if sys.platform == 'win32':
+        return _try_to_own(path)
     stream = open(path, 'ab')
     try:
-        _lock(stream)
-    except OSError as exc:
-        stream.close()
-        if (exc.errno != errno.EWOULDBLOCK
-                and getattr(exc, 'winerror', None) != _LOCKED):
-            raise
-        return None
-    return stream.close
-
-
-def _lock(stream: IO[bytes]) -> None:
-    if sys.platform == 'win32':
-        # msvcrt.locking tells no codes: a share that fails and a lock that
-        # another has look the same (and under Wine there is not even errno).
-        handle = ctypes.c_void_p(msvcrt.get_osfhandle(stream.fileno()))
-        if not _KERNEL32.LockFile(handle, 0, 0, 1, 0):
-            raise ctypes.WinError(ctypes.get_last_error())
-    else:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(path, stream):
+            return functools.partial(_remove_and_close, path, stream)
+    except BlockingIOError:
+        pass
+    except OSError:
+        stream.close()
+        raise
+    stream.close()
+    return None
+
+
+def _is_at(path: str, stream: IO[bytes]) -> bool:
+    """Whether nobody removed the file before it was locked."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _remove_and_close(path: str, stream: IO[bytes]) -> None:
+    # Those who wait for it see that it is gone (_is_at).
+    with stream, contextlib.suppress(FileNotFoundError):
+        os.remove(path)
+
+
+if sys.platform == 'win32':
+    def _try_to_own(path: str) -> Optional[Callable[[], None]]:
+        """Open a file that no one else may, and which goes when it is closed.
+
+        Unlike a locked range of a file that stays, this leaves nothing behind,
+        whether it is closed here, by the end of the process, or by a file
+        server that lost its client.
+        """
+        handle = _KERNEL32.CreateFileW(path, _GENERIC_WRITE | _DELETE, 0, None,
+                                       _OPEN_ALWAYS, _DELETE_ON_CLOSE, None)
+        if handle != _NO_HANDLE:
+            return functools.partial(_KERNEL32.CloseHandle, handle)
+        code = ctypes.get_last_error()
+        # Denied is also what is on its way out: a scanner has it open still.
+        if code == _SHARING_VIOLATION or (code == _ACCESS_DENIED
+                                          and os.path.exists(path)):
+            return None
+        raise ctypes.WinError(code)

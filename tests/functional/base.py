@@ -42,7 +42,7 @@ INSTANCES_DIR = r'C:\OpenStack\Instances'
 SWITCH = 'external'
 #: Below the instances path, when the last instance is gone.
 STAYS = ('_base', r'_base\\[0-9a-f-]{36}(_\d+)?\.(vhdx?|iso)',
-         'locks', r'locks\\hyperv-(image|chain)-[0-9a-f-]{36}\.lock', 'export')
+         'locks', 'export')
 #: How long a test waits, seconds: on a busy machine all takes its time.
 PATIENCE_S = 40
 UNKNOWN_ID = '00000000-0000-4000-8000-000000000000'

@@ -2,6 +2,8 @@
 import errno
 import sys
 import tempfile
+import threading
+import time
 import unittest
 from unittest import mock
 
@@ -247,6 +249,45 @@ class FilesTest(unittest.TestCase):
         release()
         other.try_lock('image-1')()
 
+    def test_lock_file_goes_with_the_lock(self):
+        """And one that a process left does no harm."""
+        self.paths.make_dir(self.paths.locks_dir)
+        with self.paths.open(self.lock_path, 'wb'):
+            pass
+        release = self.paths.try_lock('image-1')
+        self.assertEqual(['hyperv-image-1.lock'], self.lock_files())
+        release()
+        self.assertEqual([], self.lock_files())
+
+    def test_one_holder_at_a_time_while_files_come_and_go(self):
+        holders, most, taken = [], [], []
+
+        def work():
+            for _number in range(200):
+                release = self.paths.try_lock('image-1')
+                if release is not None:
+                    holders.append(None)
+                    most.append(len(holders))
+                    time.sleep(0.0001)
+                    holders.pop()
+                    release()
+                    taken.append(None)
+        threads = [threading.Thread(target=work) for _number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(1, max(most))
+        self.assertGreater(len(taken), 4)
+        self.assertEqual([], self.lock_files())
+
+    @property
+    def lock_path(self):
+        return self.paths.locks_dir + r'\hyperv-image-1.lock'
+
+    def lock_files(self):
+        return self.paths.list_dir(self.paths.locks_dir)
+
     @unittest.skipIf(sys.platform == 'win32', 'Windows has another call')
     def test_lock_that_fails_otherwise_is_not_waited_for(self):
         """A file system that knows no locks: an error, not an hour."""
@@ -256,13 +297,8 @@ class FilesTest(unittest.TestCase):
             self.assertRaises(OSError, self.paths.try_lock, 'image-1')
 
     @unittest.skipIf(sys.platform != 'win32', 'a call of Windows')
-    def test_share_that_knows_no_locks_is_not_waited_for(self):
-        """Not supported: an error with its code, not an hour."""
-        def fail(*args):
-            osfiles.ctypes.set_last_error(50)
-            return 0
-
-        with mock.patch.object(osfiles._KERNEL32, 'LockFile', fail):
-            with self.assertRaises(OSError) as caught:
-                self.paths.try_lock('image-1')
-        self.assertEqual(50, caught.exception.winerror)
+    def test_share_that_is_not_there_is_not_waited_for(self):
+        """An error with its code, not an hour."""
+        with self.assertRaises(OSError) as caught:
+            osfiles.try_lock(r'C:\no such folder\image-1.lock')
+        self.assertEqual(3, caught.exception.winerror)
