@@ -63,7 +63,7 @@ class Arrivals:
         self._paths.choose_volume(instance.name)
         home = self._paths.instance_dir(instance.name)
         stays = record.home is not None and paths.same(record.home, home)
-        self._vms.refuse_existing(
+        self._vms.files.claim(
             instance, self._paths.find_root(instance.name) if stays else None)
         definition = record.definition
         if definition and not self._definitions.is_welcome(instance.name,

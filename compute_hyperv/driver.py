@@ -78,6 +78,7 @@ class HyperVDriver(volumemethods.VolumeMethods):
         self._win.check_access()
         wiring.check_programs()
         self._ops.volumes.check_host()
+        self._ops.console.begin()
         self._ops.events.start(self.emit_event)
         self._ops.recovery.run()
         self._service_host = host
@@ -158,8 +159,7 @@ class HyperVDriver(volumemethods.VolumeMethods):
                               destroy_disks, destroy_vifs)
 
     def delete_instance_files(self, instance):
-        self._ops.vms.delete_files(instance)
-        return True
+        return self._ops.vms.files.try_to_delete(instance)
 
     # -- power ------------------------------------------------------------
 
@@ -347,10 +347,7 @@ class HyperVDriver(volumemethods.VolumeMethods):
     # -- networks ---------------------------------------------------------
 
     def plug_vifs(self, instance, network_info):
-        # Nova asks when it starts, also for what a resize has put aside: an
-        # error would keep it from going on.
-        if self._ops.vms.exists(instance):
-            self._ops.vifs.plug_all(instance, network_info)
+        self._ops.vifs.plug_those_of(instance, network_info)
 
     def unplug_vifs(self, instance, network_info):
         self._ops.vifs.unplug_all(instance, network_info)

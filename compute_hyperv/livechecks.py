@@ -100,7 +100,7 @@ class LiveChecks:
             if self._win.find_owner(instance.name) is not None:
                 raise exception.InstanceExists(name=instance.name)
         else:
-            self._vms.refuse_existing(instance)
+            self._vms.files.refuse_existing(instance)
 
     def _refuse_other_vendor(self, source_info: Any,
                              target_info: Any) -> None:

@@ -259,7 +259,7 @@ class LiveMigrationOps:
 
     def _delete_left_files(self, instance: Any) -> None:
         if self._win.find_owner(instance.name) is None:
-            self._vms.delete_files(instance)
+            self._vms.files.delete(instance)
 
     # -- target, after ----------------------------------------------------
 

@@ -54,6 +54,8 @@ _OF_INSTANCE = len(r'\_revert\Virtual Machines\.vmcx') + 36
 _OF_CACHE = len(r'\\..part.qcow2') + 36 + 32
 
 _DISK_FORMATS = ('vhdx', 'vhd')
+#: At the root of a drive; not even administrators may read the first one.
+_WINDOWS_OWN = ('system volume information', '$recycle.bin')
 
 
 def same(one: str, other: str) -> bool:
@@ -202,7 +204,9 @@ class Paths:
         if is_shared(path):
             return path
         if share and is_below(path, self.instances_dir):
-            below = ntpath.normpath(path)[len(self.instances_dir):]
+            # The root of a drive ends with the backslash.
+            below = ntpath.normpath(path)[
+                len(self.instances_dir.rstrip('\\')):]
             return rf'\\{host}\{share}{below}'
         drive, rest = ntpath.splitdrive(path)
         return rf'\\{host}\{drive[0]}${rest}'
@@ -210,10 +214,11 @@ class Paths:
     def instance_dirs(self) -> Iterator[str]:
         """Names of what can be directories of instances.
 
-        All directories below the instances path except the cache, the locks
-        and exports.
+        All directories below the instances path except the cache, the
+        locks, exports, and what Windows has at the root of a drive.
         """
-        own = {ntpath.basename(self.base_dir).lower(), 'locks', 'export'}
+        own = {ntpath.basename(self.base_dir).lower(), 'locks', 'export',
+               *_WINDOWS_OWN}
         for root in self._roots.all():
             for name in self.list_dir(root):
                 path = ntpath.join(root, name)

@@ -177,10 +177,26 @@ class VifOps:
             except exception.VirtualInterfacePlugException:
                 raise
             except Exception as exc:
-                if not errors.is_foreign(exc):
+                if not errors.is_expected(exc):
                     raise
                 raise exception.VirtualInterfacePlugException(
                     errors.text_of(exc)) from exc
+
+    def plug_those_of(self, instance: Any, network_info: Any) -> None:
+        """As :meth:`plug_all`; nothing to do without a VM.
+
+        Nova asks when it starts, also for what a resize has put aside, and
+        does not go on after another error than the one it expects.
+        """
+        try:
+            there = self._win.find_owner(instance.name) is not None
+        except Exception as exc:
+            if not errors.is_expected(exc):
+                raise
+            raise exception.VirtualInterfacePlugException(
+                errors.text_of(exc)) from exc
+        if there:
+            self.plug_all(instance, network_info)
 
     def unplug_all(self, instance: Any, network_info: Any) -> None:
         """Remove all ports of an instance, whether its VM exists or not."""

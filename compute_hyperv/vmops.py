@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making and removing virtual machines."""
 
+from collections.abc import Iterator
+import contextlib
 import ntpath
 from typing import Any
 
@@ -11,7 +13,9 @@ from nova.virt import configdrive as nova_configdrive
 from nova.virt import hardware
 from oslo_log import log as logging
 
+from compute_hyperv import errors
 from compute_hyperv import guestmetadata
+from compute_hyperv import instancefiles
 from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import operation
@@ -65,6 +69,7 @@ class VMOps:
         self._force_destroy = force_destroy
         self._definitions = vmdefinition.VmDefinitions(win, paths)
         self._names = vmnames.VmNames(win)
+        self.files = instancefiles.InstanceFiles(win, paths)
 
     # -- what is there ----------------------------------------------------
 
@@ -113,7 +118,7 @@ class VMOps:
         progress = operation.Progress(f'Spawn of {instance.name}')
         self._win.check_access()
         kept = self._kept_root(instance)
-        self.refuse_existing(instance, but=kept)
+        self.files.claim(instance, but=kept)
         self._paths.choose_volume(instance.name)
         layout = self._paths.layout(instance.name)
         plan = self._planner.instance(
@@ -122,11 +127,11 @@ class VMOps:
         LOG.debug("Plan: %s", plan, instance=instance)
         with (self._locks.held(locks.instance(instance.uuid)),
               operation.Rollback(f'spawn of {instance.name}') as undo):
-            self._make_dir(layout.instance_dir, undo)
             progress.step('image')
             plan = self._with_image(context, instance, image_meta, plan,
                                     layout, kept, undo)
             progress.step('disks')
+            self.files.make(layout.instance_dir, undo)
             # The config drive tells of the devices, too.
             guestmetadata.describe(context, instance, plan)
             self._make_disks(instance, plan, network_info, injected_files,
@@ -174,20 +179,6 @@ class VMOps:
         found: str | None = self._paths.find_root(instance.name)
         return found
 
-    def refuse_existing(self, instance: Any, but: str | None = None) -> None:
-        """Refuse to build over what is there.
-
-        :param but: path of a system disk that may be there.
-        :raises InstanceExists: a VM or a disk of that name.
-        """
-        if (self._win.find_owner(instance.name) is not None or
-                self._paths.find_root(instance.name) != but):
-            raise exception.InstanceExists(name=instance.name)
-
-    def _make_dir(self, instance_dir: str, undo: operation.Rollback) -> None:
-        if self._paths.make_dir(instance_dir):
-            undo.on_failure(self._paths.delete_tree, instance_dir)
-
     def _with_image(self, context: Any, instance: Any, image_meta: Any,
                     plan: model.InstancePlan, layout: model.InstanceLayout,
                     kept: str | None, undo: operation.Rollback
@@ -196,9 +187,11 @@ class VMOps:
             return plan.keeping(kept)
         if plan.root is None:
             return plan
+        self._planner.check_image(plan, image_meta)
         size_bytes = plan.root.size_bytes
         if instance.vm_state == vm_states.SHELVED_OFFLOADED:
             plan = plan.with_root(source=model.DiskSource.IMAGE_COPY)
+            self.files.make(layout.instance_dir, undo)
             stem = ntpath.join(layout.instance_dir, SHELVED_STEM)
             image = self._image_cache.fetch_apart(
                 context, instance, image_meta, stem,
@@ -239,7 +232,7 @@ class VMOps:
                 layout: model.InstanceLayout, undo: operation.Rollback,
                 brought: Brought | None = None) -> None:
         # Registered first: the job may fail after the VM exists. The name is
-        # this operation's own since refuse_existing().
+        # this operation's own since files.claim().
         undo.on_failure(self.remove_vm, plan.vm_name, plan.uuid)
         if brought is None:
             self._make(instance, plan, layout)
@@ -322,20 +315,22 @@ class VMOps:
         Idempotent. Waits for a snapshot that is being made of the instance
         unless ``[hyperv] force_destroy_instances`` is set.
 
-        :raises InstancePowerOffFailure: the VM cannot be stopped.
-        :raises JobsStillRunning: Hyper-V does not let go of the VM.
+        :raises InstancePowerOffFailure: the VM cannot be removed, and may
+            go on.
         """
         progress = operation.Progress(f'Destroy of {instance.name}')
         wanted = ([] if self._force_destroy
                   else [locks.instance(instance.uuid)])
-        with self._locks.held(*wanted):
-            progress.step('machine')
-            removed = self.remove_vm(instance.name, instance.uuid)
+        with contextlib.ExitStack() as stack:
+            with _keeping_its_networks():
+                stack.enter_context(self._locks.held(*wanted))
+                progress.step('machine')
+                removed = self.remove_vm(instance.name, instance.uuid)
             progress.step('volumes')
             self._volumes.disconnect_all(block_device_info, force=True)
             if destroy_disks and removed:
                 progress.step('files')
-                self._delete_own_files(instance)
+                self.files.delete_after_destroy(instance)
             # Last: it may need a program that does not work just now.
             progress.step('ports')
             self._vifs.release_all(network_info)
@@ -352,24 +347,10 @@ class VMOps:
         self._console.stop(instance.name)
         self._volumes.disconnect_all(block_device_info, force=True)
         if destroy_disks and self._win.find_owner(instance.name) is None:
-            self.delete_files(instance)
+            self.files.delete(instance)
         # Last: it may need a program that does not work just now.
         if destroy_vifs:
             self._vifs.unplug_all(instance, network_info)
-
-    def _delete_own_files(self, instance: Any) -> None:
-        if instance.task_state == task_states.RESIZE_REVERTING:
-            # This host may also be the one that the instance goes back to.
-            self._paths.delete_tree(self._paths.instance_dir(instance.name))
-            return
-        self.delete_files(instance)
-
-    def delete_files(self, instance: Any) -> None:
-        """Delete the instance's directory and those of work under way."""
-        for path in (self._paths.instance_dir(instance.name),
-                     self._paths.revert_dir(instance.name),
-                     self._paths.export_dir(instance.name)):
-            self._paths.delete_tree(path)
 
     def remove_vm(self, vm_name: str, uuid: str) -> bool:
         """Remove a VM of that name, in whatever state, if it is *uuid*'s.
@@ -390,3 +371,19 @@ class VMOps:
             self._power.turn_off(vm_name)
             self._power.destroy(vm_name)
         return True
+
+
+@contextlib.contextmanager
+def _keeping_its_networks() -> Iterator[None]:
+    """Let Nova keep the networks of an instance whose VM stays.
+
+    It would give the address of a VM that runs to the next one; only for this
+    class of errors it does not.
+    """
+    try:
+        yield
+    except exception.InstancePowerOffFailure:
+        raise
+    except Exception as exc:
+        raise exception.InstancePowerOffFailure(
+            reason=errors.text_of(exc)) from exc

@@ -132,8 +132,12 @@ class SerialConsoleOps:
         with self._vm_lock(vm_name):
             self._drop(vm_name)
 
+    def begin(self) -> None:
+        """Serve consoles again; the service starts after a stop."""
+        self._stopped = False
+
     def stop_all(self) -> None:
-        """Stop for good, with the service."""
+        """Stop until :meth:`begin`, with the service."""
         self._stopped = True
         for vm_name in list(self._handlers):
             self.stop(vm_name)

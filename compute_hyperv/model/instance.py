@@ -23,9 +23,8 @@ class NicSpec:
     port_id: str
     mac: str            #: with colons, as Neutron has it
     vif_type: str
-    #: Name of the vSwitch; None for the host's first external one.
+    #: Name of the vSwitch; None if a layer 2 agent chooses.
     switch: str | None
-    sriov: bool = False
     mtu: int | None = None
 
 

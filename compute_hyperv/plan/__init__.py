@@ -30,7 +30,7 @@ class PlanOptions:
 
     machine: machine.MachineOptions = machine.MachineOptions()
     disks: disks.DiskOptions = disks.DiskOptions()
-    #: Name of the vSwitch of all NICs; None for the first external one.
+    #: Name of the vSwitch of all NICs; None if a layer 2 agent chooses.
     vswitch_name: str | None = None
 
 
@@ -110,6 +110,18 @@ class Planner:
              ) -> tuple[model.NicSpec, ...]:
         """The NICs of these ports; see :func:`nics.plan_nics`."""
         return nics.plan_nics(network_info, self._options.vswitch_name)
+
+    def check_image(self, plan: model.InstancePlan,
+                    image_meta: objects.ImageMeta) -> None:
+        """Refuse an image before it is fetched; :func:`disks.check_image`.
+
+        Not part of :meth:`instance`, for images of older clouds were VHDX
+        under the name of VHD, and their instances go on.
+        """
+        if plan.root is not None and image_meta.obj_attr_is_set(
+                'disk_format'):
+            disks.check_image(plan.root, image_meta.disk_format or '',
+                              plan.machine.generation)
 
     def with_image(self, plan: model.InstancePlan,
                    image: model.CachedImage,

@@ -36,6 +36,8 @@ BlockDeviceInfo = collections.abc.Mapping[str, Any]
 _CONFIG_SLOT = model.Slot(bus=model.Bus.IDE, controller=1, lun=1)
 #: Image formats that hold a disk; ``images`` converts all but VHD(X).
 _DISK_FORMATS = ('qcow2', 'raw', 'vhd', 'vhdx', 'vmdk')
+#: The largest disks. Source: Microsoft, "Plan for Hyper-V scalability".
+_LARGEST_GIB = {model.DiskFormat.VHD: 2040, model.DiskFormat.VHDX: 64 * 1024}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +101,8 @@ class DiskPlanner:
         data = self._ephemerals(info) + self._swap(info)
         specs += [self._volume(volume, boots=False) for volume in mapping
                   if volume is not root_volume]
+        for disk in boot + data:
+            _check_size(disk, model.DiskFormat.VHDX)
         return DiskPlan(disks=tuple(boot + data + config),
                         volumes=tuple(specs))
 
@@ -112,8 +116,10 @@ class DiskPlanner:
         if self._request.disk_format == 'iso':
             return self._iso_disks(device, device_name)
         if self._request.disk_format not in (*_DISK_FORMATS, ''):
+            allowed = ', '.join(sorted((*_DISK_FORMATS, 'iso')))
             raise exception.InvalidDiskFormat(
-                disk_format=self._request.disk_format)
+                disk_format=f'{self._request.disk_format} (allowed: '
+                            f'{allowed})')
         bus = self._root_bus(device, 'hw_disk_bus')
         source = model.DiskSource.IMAGE_COPY
         if self._options.use_cow_images:
@@ -244,6 +250,36 @@ def plan_qos(request: req.Request) -> model.QosSpec | None:
         request.find_spec_int('quota:disk_total_bytes_sec', minimum=0))
 
 
+def check_image(disk: model.DiskSpec, disk_format: str,
+                generation: model.Generation) -> None:
+    """Refuse an image by what Glance says, before it is fetched.
+
+    :param disk: the root disk that is to be made of it.
+    :raises nova.exception.InvalidDiskFormat: VHD for generation 2.
+    :raises nova.exception.InvalidInput: too large for a VHD.
+    """
+    if disk_format == model.DiskFormat.VHD.value:
+        _check_generation(model.DiskFormat.VHD, generation)
+        _check_size(disk, model.DiskFormat.VHD)
+
+
+def _check_generation(disk_format: model.DiskFormat,
+                      generation: model.Generation) -> None:
+    if (disk_format is model.DiskFormat.VHD
+            and generation is model.Generation.TWO):
+        raise exception.InvalidDiskFormat(
+            disk_format='vhd (hw_machine_type=hyperv-gen2 needs vhdx)')
+
+
+def _check_size(disk: model.DiskSpec, disk_format: model.DiskFormat) -> None:
+    size_gib = -(-disk.size_bytes // model.GIB)
+    if size_gib > _LARGEST_GIB[disk_format]:
+        raise req.conflict(
+            f'the {disk.role.value} disk of the flavor has {size_gib} GiB; '
+            f'allowed for {disk_format.value}: up to '
+            f'{_LARGEST_GIB[disk_format]}')
+
+
 def fit_image(disk: model.DiskSpec, image: model.CachedImage,
               generation: model.Generation,
               layout: model.InstanceLayout) -> model.DiskSpec:
@@ -256,10 +292,7 @@ def fit_image(disk: model.DiskSpec, image: model.CachedImage,
     iso = image.format is model.DiskFormat.ISO
     if iso != (disk.role is model.DiskRole.ISO):
         raise exception.InvalidDiskFormat(disk_format=image.format.value)
-    if (image.format is model.DiskFormat.VHD
-            and generation is model.Generation.TWO):
-        raise exception.InvalidDiskFormat(
-            disk_format='vhd (hw_machine_type=hyperv-gen2 needs vhdx)')
+    _check_generation(image.format, generation)
     size_bytes = disk.size_bytes
     if not iso and 0 < size_bytes < image.virtual_size_bytes:
         raise exception.FlavorDiskSmallerThanImage(

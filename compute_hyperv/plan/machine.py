@@ -150,8 +150,8 @@ def _plan_threads(request: req.Request, count: int,
     if wanted is None:
         return None
     if wanted > 2 or count % wanted:
-        raise req.bad_spec(
-            'hw:cpu_threads', str(wanted),
+        raise req.conflict(
+            f'hw:cpu_threads={wanted} (hw_cpu_threads of the image); allowed: '
             f'1, or 2 with an even number of vCPUs; the flavor has {count}')
     if not caps.threads_per_core:
         if wanted > 1:

@@ -12,7 +12,7 @@ from nova.network import model as network_model
 from compute_hyperv import model
 
 _VIF_TYPES = (network_model.VIF_TYPE_HYPERV, network_model.VIF_TYPE_OVS)
-_SRIOV_TYPES = (network_model.VNIC_TYPE_DIRECT,)
+_VNIC_TYPES = (network_model.VNIC_TYPE_NORMAL,)
 
 #: Nova's VIF dict, ``nova.network.model.VIF``.
 Vif = collections.abc.Mapping[str, Any]
@@ -24,10 +24,10 @@ def plan_nics(network_info: collections.abc.Iterable[Vif],
 
     :param network_info: Nova's VIF dicts; iterating over them may wait
         for Neutron.
-    :param switch: name of the vSwitch, None for the host's choice.
+    :param switch: name of the vSwitch, None if a layer 2 agent chooses.
     :raises nova.exception.VirtualInterfaceCreateException: a port that
-        Neutron could not bind to this host, or bound in a way that
-        Hyper-V does not have.
+        Neutron could not bind to this host, or bound in a way that this
+        host or Hyper-V does not have.
     """
     return tuple(_plan_nic(vif, switch) for vif in network_info or ())
 
@@ -40,10 +40,20 @@ def _plan_nic(vif: Vif, switch: str | None) -> model.NicSpec:
             f'{", ".join(_VIF_TYPES)}. The usual causes are a Neutron '
             'server without a mechanism driver for Hyper-V, and no live '
             'L2 agent on this host.')
+    if vif_type == network_model.VIF_TYPE_OVS and not switch:
+        raise exception.VirtualInterfaceCreateException(
+            f'Port {vif.get("id")} has vif_type=ovs, which needs [hyperv] '
+            'vswitch_name on this host: a virtual switch with the Open '
+            'vSwitch extension')
+    vnic_type = vif.get('vnic_type') or network_model.VNIC_TYPE_NORMAL
+    if vnic_type not in _VNIC_TYPES:
+        # A plain NIC would look like what was asked for.
+        raise exception.VirtualInterfaceCreateException(
+            f'Port {vif.get("id")} has binding:vnic_type={vnic_type}; '
+            f'allowed: {", ".join(_VNIC_TYPES)}')
     meta = (vif.get('network') or {}).get('meta') or {}
     mtu = meta.get('mtu')
     return model.NicSpec(
         port_id=str(vif['id']), mac=str(vif['address']),
         vif_type=str(vif_type), switch=switch,
-        sriov=vif.get('vnic_type') in _SRIOV_TYPES,
         mtu=int(mtu) if mtu else None)

@@ -13,6 +13,9 @@ import collections.abc
 from nova import exception
 from nova import objects
 
+#: Windows counts in 64 bits; more is a mistake in any case.
+LARGEST = (1 << 63) - 1
+
 
 class Request:
     """One instance's flavor and image, as the planners read them."""
@@ -91,7 +94,8 @@ class Request:
     def find_spec_int(self, name: str, *, minimum: int) -> int | None:
         """A whole number of a spec.
 
-        :raises nova.exception.InvalidInput: not a number, or too small.
+        :raises nova.exception.InvalidInput: not a number, too small, or
+            more than anybody counts.
         """
         value = self.find_spec(name)
         if value is None or value == '':
@@ -102,6 +106,8 @@ class Request:
             raise bad_spec(name, value, 'a whole number') from exc
         if number < minimum:
             raise bad_spec(name, value, f'{minimum} or more')
+        if number > LARGEST:
+            raise bad_spec(name, value, f'{minimum} to {LARGEST}')
         return number
 
     def bad_property(self, name: str, value: str,

@@ -99,7 +99,7 @@ def _qos(connection: collections.abc.Mapping[str, Any],
 def _limit(specs: collections.abc.Mapping[str, Any], key: str,
            name: str) -> int:
     text = str(specs.get(key) or 0)
-    if not text.isdecimal():
+    if not text.isdecimal() or int(text) > req.LARGEST:
         raise req.conflict(f'QoS spec {key}={text} of {name}; allowed: a '
-                           'whole number')
+                           f'whole number, at most {req.LARGEST}')
     return int(text)

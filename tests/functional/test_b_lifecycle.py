@@ -30,6 +30,21 @@ class DestroyTest(base.TestCase):
 
         self._delete(server)
 
+    def test_disk_that_was_there_first_is_left_alone(self):
+        """L002: names come again, in a database made anew for one."""
+        root = f'{base.INSTANCES_DIR}\\instance-00000001\\root.vhdx'
+        win = self.driver()._win
+        win.files.make_dirs(root.rpartition('\\')[0])
+        win.vhd.create_dynamic_vhd(root, 1 << 30)
+
+        server = self.boot(state='ERROR')
+
+        self.assertEqual('instance-00000001',
+                         server['OS-EXT-SRV-ATTR:instance_name'])
+        self.assertTrue(self.view().exists(root))
+        self._delete_server(server)
+        self.assertTrue(self.view().exists(root))
+
     def test_file_that_somebody_holds_for_a_moment_is_deleted(self):
         server = self.boot()
         root = self.vm(server).drive('root.vhdx')

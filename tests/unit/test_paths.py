@@ -104,6 +104,7 @@ class LayoutTest(unittest.TestCase):
             self.assertIn(str(word), str(caught.exception))
 
 
+@ddt.ddt
 class FilesTest(unittest.TestCase):
 
     def setUp(self):
@@ -228,12 +229,23 @@ class FilesTest(unittest.TestCase):
         self.assertEqual(root, self.paths.find_root('vm'))
         self.assertEqual(config, self.paths.find_config_drive('vm'))
 
+    @ddt.data('D:\\', 'D:\\vms', 'D:\\vms\\')
+    def test_share_of_the_instances_path_is_found_from_elsewhere(self, path):
+        """D9: also one of a whole drive."""
+        there = paths.Paths(self.files, instances_path=path)
+        self.assertEqual(
+            r'\\hv2\instances\vm',
+            there.unc(there.instance_dir('vm'), 'hv2', 'instances'))
+
     def test_instance_dirs_are_only_those(self):
         self.assertEqual([], list(self.paths.instance_dirs()))
         self.write('root.vhdx')
         for directory in (self.paths.base_dir, self.paths.locks_dir,
                           self.paths.export_dir('vm')):
             self.paths.make_dir(directory)
+        # What Windows has at the root of a drive is not to be read.
+        for name in ('System Volume Information', '$RECYCLE.BIN'):
+            self.paths.make_dir(f'{ROOT}\\{name}')
         self.assertEqual(['vm'], list(self.paths.instance_dirs()))
 
     def test_reading_nothing_is_empty(self):

@@ -27,6 +27,12 @@ class Host:
         self.vm_state = oswin.VMState.OFF
         self.generation = model.Generation.TWO
         self.fail_connect = None
+        self.owner = None
+
+    def find_owner(self, vm_name):
+        if isinstance(self.owner, Exception):
+            raise self.owner
+        return self.owner
 
     def create_nic(self, vm_name, port_id, mac):
         self.nics[port_id] = {'vm': vm_name, 'mac': mac}
@@ -198,8 +204,23 @@ class PluggedTest(Case):
 @ddt.ddt
 class PlugTest(Case):
 
+    def test_host_that_does_not_answer_is_the_same_at_start(self):
+        """L126: nor does a fault of the host."""
+        self.host.owner = errors.os_win_exc.x_wmi('no')
+        self.assertRaises(exception.VirtualInterfacePlugException,
+                          self.ops().plug_those_of, self.instance, [])
+
+    def test_nothing_is_plugged_without_a_vm(self):
+        vif = factories.vif()
+        self.ops().plug_those_of(self.instance, [vif])
+        self.assertEqual({}, self.host.nics)
+        self.host.owner = self.instance.uuid
+        self.ops().plug_those_of(self.instance, [vif])
+        self.assertEqual([vif['id']], list(self.host.nics))
+
     @ddt.data(OSError(5, 'x'), errors.os_win_exc.x_wmi('no'),
-              errors.os_win_exc.HyperVException('no'))
+              errors.os_win_exc.HyperVException('no'),
+              errors.WaitTimeout(what='a job', timeout_s=1))
     def test_any_failure_is_the_one_that_nova_expects(self, failure):
         """L126: one bad port does not stop the service at start."""
         failure.winerror = 5

@@ -122,6 +122,28 @@ class DestroyTest(VMCase):
             self.destroy()
         self.check_gone()
 
+    def test_job_that_does_not_end_keeps_the_networks(self):
+        """L008: the error names it; Nova lets no address of it go."""
+        self.ops.power._jobs_timeout_s = 1
+        vm = self.define()
+        with self.host.jobs.held(jobs.START):
+            self.host.jobs.start(jobs.Task(
+                work=lambda: None, job_type=jobs.START, name='Merging disks',
+                affected=(vm.system,)))
+            self.assert_refuses(exception.InstancePowerOffFailure,
+                                'Merging disks', call=self.destroy)
+        self.destroy()
+        self.check_gone()
+
+    def test_fault_before_the_vm_is_off_keeps_the_networks(self):
+        self.define()
+        with self.fabric.faults.failing(kind='query', match='*SettingData*',
+                                        times=None, code=0x80041001):
+            self.assertRaises(exception.InstancePowerOffFailure,
+                              self.destroy)
+        self.destroy()
+        self.check_gone()
+
     def test_planned_vm_is_removed(self):
         """L009: also a planned VM of that name."""
         self.planned_vm(self.instance.uuid)
@@ -160,6 +182,40 @@ class DestroyTest(VMCase):
         self.assertTrue(self.paths.exists(
             self.paths.instance_dir(other.name)))
 
+    def test_what_was_there_first_stays(self):
+        """L002: Nova asks for a deletion after a refused build, too."""
+        root = self.paths.root_path(self.instance.name, 'vhdx')
+        self.paths.make_dir(self.paths.instance_dir(self.instance.name))
+        self.win.vhd.create_dynamic_vhd(root, 1 << 30)
+        self.assertRaises(exception.InstanceExists, self.vms.files.claim,
+                          self.instance)
+        self.destroy()
+        self.assertTrue(self.vms.files.try_to_delete(self.instance))
+        self.assertTrue(self.paths.exists(root))
+        self.vms.files.claim(self.instance, but=root)
+        self.destroy()
+        self.check_gone()
+
+    def test_later_deletion_asks_whose_files_they_are(self):
+        """L002: Nova's periodic task comes back to deleted instances."""
+        other = factories.instance(id=self.instance.id)
+        self.define(other)
+        directory = self.paths.instance_dir(other.name)
+        self.assertTrue(self.vms.files.try_to_delete(self.instance))
+        self.assertTrue(self.paths.exists(directory))
+
+    def test_file_in_use_is_tried_again_by_nova(self):
+        """nova-contract.md 1.8: True means that they are gone."""
+        self.paths._busy_timeout_s = self.ops.vms._paths._busy_timeout_s = 0
+        path = self.paths.console_path(self.instance.name)
+        self.paths.make_dir(self.paths.instance_dir(self.instance.name))
+        self.paths.open(path, 'wb').close()
+        handle = self.host.storage.hold(path, owner='a backup program')
+        self.assertFalse(self.vms.files.try_to_delete(self.instance))
+        handle.close()
+        self.assertTrue(self.vms.files.try_to_delete(self.instance))
+        self.check_gone()
+
     def test_port_that_stays_keeps_no_file(self):
         """L007: ports come last, their program may not work just now."""
         self.paths.make_dir(self.paths.instance_dir(self.instance.name))
@@ -174,8 +230,8 @@ class DestroyTest(VMCase):
         """L163: an error instead of acting on the first."""
         self.define()
         self.win.vm.create_vm(self.instance.name, False, 1, None)
-        self.assert_refuses(errors.HyperVError, '2 VMs', self.instance.name,
-                            call=self.destroy)
+        self.assert_refuses(exception.InstancePowerOffFailure, '2 VMs',
+                            self.instance.name, call=self.destroy)
         self.assertEqual([self.instance.name] * 2, self.vm_names)
 
     def test_it_waits_for_a_snapshot_of_the_instance(self):
@@ -184,7 +240,9 @@ class DestroyTest(VMCase):
         self.vms._locks._timeout_s = 0.01
         lock = locks.instance(self.instance.uuid)
         release = self.vms._locks._backends[lock.scope].acquire(lock.name, 1)
-        self.assertRaises(errors.WaitTimeout, self.destroy)
+        # The class for which Nova keeps the networks of what still runs.
+        self.assert_refuses(exception.InstancePowerOffFailure, 'lock',
+                            call=self.destroy)
         self.vms.destroy(None, factories.instance(), None)
         release()
         self.destroy()

@@ -132,6 +132,10 @@ class LifeTest(ConsoleCase):
         self.console.stop_all()
         self.console.start(self.instance.name, self.instance.uuid)
         self.assertEqual([], self.handlers)
+        # The same service, started again.
+        self.console.begin()
+        self.console.start(self.instance.name, self.instance.uuid)
+        self.assertEqual(1, len(self.handlers))
 
     def test_start_that_meets_the_end_leaves_nothing(self):
         self.define((1, True, True))

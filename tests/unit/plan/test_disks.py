@@ -251,7 +251,9 @@ class LocalDisksTest(unittest.TestCase):
 
     def test_unknown_image_format_is_refused(self):
         """L024: a format the driver cannot use is a visible error."""
-        with self.assertRaisesRegex(exception.InvalidDiskFormat, 'ploop'):
+        with self.assertRaisesRegex(
+                exception.InvalidDiskFormat,
+                'ploop .allowed: iso, qcow2, raw, vhd, vhdx, vmdk'):
             factories.plan_disks(factories.ask(disk_format='ploop'))
 
 
@@ -302,6 +304,12 @@ class QosTest(unittest.TestCase):
         qos = disks.plan_qos(factories.ask(specs=specs))
         self.assertEqual(expected, qos and qos.max_iops)
 
+    @ddt.data('quota:disk_total_iops_sec', 'quota:disk_total_bytes_sec')
+    def test_more_than_windows_counts_is_refused(self, name):
+        with self.assertRaisesRegex(exception.InvalidInput,
+                                    f'{name}=9+; allowed: 0 to 9223'):
+            disks.plan_qos(factories.ask(specs={name: '9' * 20}))
+
     def test_every_local_data_disk_is_limited(self):
         """L056: limits apply to root and ephemerals, not to volumes."""
         plan = factories.plan_disks(
@@ -314,6 +322,35 @@ class QosTest(unittest.TestCase):
              'configdrive.vhdx': False},
             {disk.path.rpartition('\\')[2]: disk.qos is not None
              for disk in plan.disks})
+
+
+@ddt.ddt
+class SizesTest(unittest.TestCase):
+
+    @ddt.data(({'root_gb': 65537}, 'root'), ({}, 'ephemeral'))
+    @ddt.unpack
+    def test_disk_that_no_vhdx_holds_is_refused(self, flavor, name):
+        info = factories.bdi(ephemerals=[factories.ephemeral(
+            1 if flavor else 65537)])
+        with self.assertRaisesRegex(
+                exception.InvalidInput,
+                f'{name} disk .* 65537 GiB; allowed for vhdx: up to 65536'):
+            factories.plan_disks(factories.ask(flavor), info)
+
+    @ddt.data(('vhd', GEN1, 2040, None), ('vhdx', GEN1, 2041, None),
+              ('vhd', GEN1, 2041, 'vhd: up to 2040'),
+              ('vhd', GEN2, 20, 'hyperv-gen2 needs vhdx'))
+    @ddt.unpack
+    def test_image_is_refused_before_it_is_fetched(
+            self, disk_format, generation, size_gib, refusal):
+        """B1: by what Glance says of it."""
+        root = factories.plan_disks(factories.ask({'root_gb': size_gib}),
+                                    generation=generation).disks[0]
+        if refusal is None:
+            disks.check_image(root, disk_format, generation)
+            return
+        with self.assertRaisesRegex(exception.NovaException, refusal):
+            disks.check_image(root, disk_format, generation)
 
 
 @ddt.ddt

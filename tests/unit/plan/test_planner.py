@@ -117,16 +117,29 @@ class PlanTest(unittest.TestCase):
 @ddt.ddt
 class NicsTest(unittest.TestCase):
 
-    @ddt.data(('hyperv', 'normal', False), ('ovs', 'normal', False),
-              ('hyperv', 'direct', True))
-    @ddt.unpack
-    def test_port_becomes_a_nic(self, vif_type, vnic_type, sriov):
-        nic, = nics.plan_nics(
-            [factories.vif(type=vif_type, vnic_type=vnic_type)], 'external')
+    @ddt.data('hyperv', 'ovs')
+    def test_port_becomes_a_nic(self, vif_type):
+        nic, = nics.plan_nics([factories.vif(type=vif_type)], 'external')
         self.assertEqual(
             model.NicSpec(port_id='port-1', mac='fa:16:3e:00:00:01',
-                          vif_type=vif_type, switch='external',
-                          sriov=sriov, mtu=1450), nic)
+                          vif_type=vif_type, switch='external', mtu=1450),
+            nic)
+
+    @ddt.data('direct', 'direct-physical', 'macvtap', 'vdpa')
+    def test_port_that_would_be_a_plain_nic_is_refused(self, vnic_type):
+        """C9 without SR-IOV: what is left out is not left out in silence."""
+        with self.assertRaisesRegex(
+                exception.VirtualInterfaceCreateException,
+                f'port-1.*binding:vnic_type={vnic_type}; allowed: normal'):
+            nics.plan_nics([factories.vif(vnic_type=vnic_type)], 'external')
+
+    def test_open_vswitch_without_a_switch_is_refused(self):
+        with self.assertRaisesRegex(
+                exception.VirtualInterfaceCreateException,
+                r'port-1.*vif_type=ovs.*\[hyperv\] vswitch_name'):
+            nics.plan_nics([factories.vif(type='ovs')], None)
+        self.assertEqual(
+            1, len(nics.plan_nics([factories.vif(type='hyperv')], None)))
 
     @ddt.data('binding_failed', 'unbound', 'bridge', None)
     def test_port_that_is_not_for_hyper_v_is_refused(self, vif_type):

@@ -62,7 +62,7 @@ class PlanVolumeTest(unittest.TestCase):
         self.assertEqual(max_iops, found and found.max_iops)
         self.assertIsNone(plan('iscsi', {'qos_specs': specs}).qos)
 
-    @ddt.data('many', '-1', '0.5')
+    @ddt.data('many', '-1', '0.5', '9' * 20)
     def test_limit_that_is_no_number_is_refused(self, text):
         with self.assertRaisesRegex(
                 exception.InvalidInput,
