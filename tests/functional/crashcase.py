@@ -22,7 +22,7 @@ from sqlalchemy import event
 from compute_hyperv.sim import guestdisks
 from compute_hyperv.sim import process
 from tests.functional import base
-from tests.functional import test_b_faults
+from tests.functional import sweepcase
 
 
 LOG = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class CrashTestCase(base.TestCase):
         for call in calls:
             if call.host == after and call.kind != 'connect':
                 found = []
-            if call.host == host and call.kind in test_b_faults.KINDS:
+            if call.host == host and call.kind in sweepcase.KINDS:
                 numbers[call.kind] += 1
                 found.append((call.kind, numbers[call.kind], call.label))
         return found

@@ -16,6 +16,7 @@ from nova import objects
 
 from compute_hyperv.sim import vm as sim_vm
 from tests.functional import base
+from tests.functional import sweepcase
 from tests.functional import test_b_lifefaults
 
 HANDS = 3
@@ -63,6 +64,8 @@ class RebuildFaultsTest(BuildFaults):
     def check_rebuilt(self, usual, what):
         self.assertEqual(vm_states.ACTIVE, self.instance.vm_state)
         self.assertEqual(usual, self.without_ids(), what)
+        self.assertTrue(self.new_contents == self.contents(), what)
+        self.assert_nothing_new(what)
 
     def check_failed(self, usual, what):
         """The VM is whole, or it is gone."""
@@ -71,12 +74,13 @@ class RebuildFaultsTest(BuildFaults):
             looks = self.without_ids()
             self.assertIn(looks['state'], ('off', 'running'))
             self.assertEqual(usual | {'state': looks['state']}, looks, what)
+        self.assert_nothing_new(what)
 
     def without_ids(self):
         """A rebuilt VM has another id, and files that are called so."""
         looks = self.looks()
         looks['files'] = [
-            test_b_lifefaults.VARYING.sub('ID', path)
+            sweepcase.VARYING.sub('ID', path)
             for path in looks['files']]
         return looks
 
@@ -84,20 +88,22 @@ class RebuildFaultsTest(BuildFaults):
     def test_rebuild(self, hand):
         """B8: the server is rebuilt, or in ERROR and can be anew."""
         usual = self.without_ids()
-        calls = self.recorded(self.rebuild)
-        self.check_rebuilt(usual, 'without a fault')
-        own, outcomes = calls[hand::HANDS], collections.Counter()
-        for call in own:
+
+        def rebuild(call):
             with self.failing(call):
                 rebuilt = self.rebuild()
-            outcomes['rebuilt' if rebuilt else 'failed'] += 1
             if rebuilt:
                 self.check_rebuilt(usual, call)
             else:
                 self.check_failed(usual, call)
+            return 'rebuilt' if rebuilt else 'failed'
+
+        calls = self.recorded(self.rebuild)
+        self.check_rebuilt(usual, 'without a fault')
+        self.sweep('Rebuild', calls, hand, HANDS, rebuild)
         self.assertTrue(self.rebuild())
         self.check_rebuilt(usual, 'in the end')
-        self.tell('Rebuild', own, calls, outcomes)
+        self.tidy_up()
 
 
 @ddt.ddt
@@ -125,34 +131,41 @@ class EvacuateFaultsTest(BuildFaults):
         self.view('HV1').request_state(self.vm(self.server), sim_vm.OFF)
         self.instance.task_state = task_states.REBUILD_SPAWNING
         self.instance.save()
-        calls = self.recorded(lambda: self.spawn('HV2'), 'HV2')
+        self.before = collections.Counter(self.problems())
+        calls = self.recorded(lambda: self.spawn('HV2'), ['HV2'])
         self.destroy('HV2', False)
-        own, outcomes = calls[hand::HANDS], collections.Counter()
-        for call in own:
-            with self.failing(call, 'HV2'):
-                made = self.spawn('HV2')
-            outcomes['evacuated' if made else 'failed'] += 1
-            self.assert_data(call, 'HV2')
-            if made:
-                self.assertEqual('running',
-                                 self.view('HV2').vm(self.name).state, call)
-                self.destroy('HV2', False)
-            self.assertEqual([], self.view('HV2').vm_names, call)
+        self.sweep('Evacuate', calls, hand, HANDS, self.evacuate_with_fault)
         self.assertTrue(self.spawn('HV2'))
         self.assert_data('in the end', 'HV2')
-        self.tell('Evacuate', own, calls, outcomes)
+        self.destroy('HV1', False)
+        self.tidy_up('HV2')
 
-    @ddt.data(0)
-    def test_probe(self, hand):
+    def evacuate_with_fault(self, call):
+        with self.failing(call):
+            made = self.spawn('HV2')
+        self.assert_data(call, 'HV2')
+        if made:
+            self.assertEqual('running',
+                             self.view('HV2').vm(self.name).state, call)
+            self.destroy('HV2', False)
+        self.assertEqual([], self.view('HV2').vm_names, call)
+        self.assert_nothing_new(call)
+        return 'evacuated' if made else 'failed'
+
+    def test_probe(self):
         """L166: a host that cannot tell keeps the disks."""
-        calls = [(host, call) for host in self.HOSTS
-                 for call in self.recorded(self.is_shared, host)]
-        before, outcomes = self.files(), collections.Counter()
-        for host, call in calls:
-            with self.failing(call, host):
-                outcomes['shared'] += self.is_shared()
+        before = self.files()
+
+        def probe(call):
+            with self.failing(call):
+                shared = self.is_shared()
             self.assertEqual(before, self.files(), call)
-        self.tell('Probe of shared storage', calls, calls, outcomes)
+            return 'shared' if shared else 'not shared'
+
+        calls = self.recorded(self.is_shared, self.HOSTS)
+        outcomes = self.sweep('Probe of shared storage', calls, 0, 1, probe)
+        self.assertEqual({'shared'}, set(outcomes))
+        self.tidy_up()
 
     def is_shared(self):
         """What the compute manager makes of it when the host is back."""
@@ -205,13 +218,16 @@ class ShelveFaultsTest(BuildFaults):
         """B12: it stays, or it goes with its data; nothing is left."""
         calls = self.recorded(self.shelve)
         self.come_back(None, 'without a fault')
-        own, outcomes = calls[hand::HANDS], collections.Counter()
-        for call in own:
-            usual = self.looks()
-            with self.failing(call):
-                self.shelve()
-            outcomes[self.come_back(usual, call)] += 1
-        self.tell('Shelve', own, calls, outcomes)
+        self.sweep('Shelve', calls, hand, HANDS, self.shelve_with_fault)
+        self.tidy_up()
+
+    def shelve_with_fault(self, call):
+        usual = self.looks()
+        with self.failing(call):
+            self.shelve()
+        outcome = self.come_back(usual, call)
+        self.assert_nothing_new(call)
+        return outcome
 
     @ddt.data(*range(HANDS))
     def test_unshelve(self, hand):
@@ -225,20 +241,22 @@ class ShelveFaultsTest(BuildFaults):
         self.instance.task_state = task_states.SPAWNING
         self.instance.image_ref = image_id
         calls = self.recorded(self.spawn)
-        own, outcomes = calls[hand::HANDS], collections.Counter()
-        for call in own:
-            self.destroy()
-            with self.failing(call):
-                made = self.spawn()
-            outcomes['unshelved' if made else 'failed'] += 1
-            if made:
-                self.assert_root(call)
-            else:
-                self.assert_nothing(call)
+        self.sweep('Unshelve', calls, hand, HANDS, self.unshelve_with_fault)
         self.destroy()
         self.assertTrue(self.spawn())
         self.assert_root('in the end')
-        self.tell('Unshelve', own, calls, outcomes)
+        self.tidy_up()
+
+    def unshelve_with_fault(self, call):
+        self.destroy()
+        with self.failing(call):
+            made = self.spawn()
+        if made:
+            self.assert_root(call)
+        else:
+            self.assert_nothing(call)
+            self.fabric.assert_clean()
+        return 'unshelved' if made else 'failed'
 
     def assert_data(self, what, host='HV1'):
         """Shelving keeps the system disk only, as Nova says."""

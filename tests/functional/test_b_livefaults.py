@@ -6,26 +6,23 @@ which Nova's compute manager calls them, over a server that real Nova has
 booted. A migration that breaks before the switch leaves the server running
 where it was, one that breaks after it lets it run on the target; the guest
 is not restarted, what it wrote is there, and nothing is left on the host
-that the server is not on. ``ThroughNovaTest`` has Nova itself do it, for a
-few calls of every phase.
+that the server is not on. In ``Nova*FaultsTest`` Nova itself does it.
 """
 
-import collections
-import sys
+import ntpath
 
 import ddt
-import fixtures
 from nova import context as nova_context
 from nova import exception
 from nova import objects
 
 from tests.functional import base
 from tests.functional import livecase
-from tests.functional import test_b_faults
+from tests.functional import sweepcase
 from tests.functional import volumecase
 
-#: Tests that share the calls of one operation.
-HANDS = 4
+#: Tests that share the calls of one operation; through Nova.
+HANDS, NOVA_HANDS = 2, 8
 
 #: Outcomes.
 REFUSED, STAYED, MOVED, ERROR = 'refused', 'stayed', 'moved', 'in error'
@@ -33,44 +30,38 @@ REFUSED, STAYED, MOVED, ERROR = 'refused', 'stayed', 'moved', 'in error'
 TEXT = b'on the volume'
 
 
-class Sweep(livecase.LiveMixin):
+class Sweep(sweepcase.SweepMixin, livecase.LiveMixin):
     """Records and breaks calls to both hosts."""
-
-    def setUp(self):
-        super().setUp()
-        # Patience costs time, not work.
-        self.useFixture(fixtures.MonkeyPatch(
-            'compute_hyperv.livemigrationops._DELAY_S', 0))
-
-    def recorded(self, operation):
-        """(host, kind, its number, label) of the calls of a good run."""
-        with self.fabric.recorder.recording() as calls:
-            operation()
-        numbers = collections.Counter()
-        found = []
-        for call in calls:
-            if call.kind in test_b_faults.KINDS:
-                numbers[call.host, call.kind] += 1
-                found.append((call.host, call.kind,
-                              numbers[call.host, call.kind], call.label))
-        return [call for call in found
-                if call[3] not in test_b_faults.CLOSING]
-
-    def failing(self, call):
-        host, kind, number, _label = call
-        return self.fabric.faults.failing(host=host, kind=kind, nth=number)
-
-    def tell(self, what, own, calls, outcomes):
-        print(f'{what}: {len(own)} of {len(calls)} calls failed once each: '
-              + ', '.join(f'{count} {outcome}' for outcome, count
-                          in sorted(outcomes.items()))
-              + f' ({base.mode()})', file=sys.__stderr__)
 
     def boot_server(self):
         self.server = self.boot_and_write(
             self.glance.add_disk(hw_machine_type='hyperv-gen2'),
             config_drive=True)
         self.name = self.server['OS-EXT-SRV-ATTR:instance_name']
+        self.boots = self.vm(self.server).boot[1]
+        self.written = self.content(self.path, 'HV1')
+        self.assertIn(livecase.MARK, self.written[1])
+
+    @property
+    def path(self):
+        return ntpath.join(base.CONF.instances_path, self.name, 'root.vhdx')
+
+    def check_all(self, what, host, other):
+        """The server runs on that host, and nothing of it on the other."""
+        vm = self.view(host).vm(self.name)
+        self.assertEqual(('running', self.boots), (vm.state, vm.boot[1]),
+                         what)
+        self.assertTrue(self.written == self.content(self.path, host), what)
+        disk = livecase.guestdisks.of(vm.vm)[0]
+        self.assertEqual(livecase.MARK, disk.read(
+            livecase.MARK_AT, len(livecase.MARK)), what)
+        self.assertEqual([], self.left_at(other), what)
+        self.assertEqual([], list(self.view(host).host.vms.planned()), what)
+        if host == 'HV1':
+            self.assertEqual(self.before, self.problems(), what)
+
+    def left_at(self, host):
+        return self.left(host, self.server)
 
 
 class DriverSweep(Sweep):
@@ -98,10 +89,10 @@ class DriverSweep(Sweep):
         self.instance.task_state = 'migrating'
         self.instance.save()
         self.add_devices()
-        self.boots = self.view('HV1').vm(self.name).boot[1]
         # The image is in the caches of both hosts in all runs.
         self.assertEqual(MOVED, self.go())
         self.come_back()
+        self.before = self.problems()
 
     def add_devices(self):
         self.devices = self.manager._get_instance_block_device_info(
@@ -185,36 +176,24 @@ class DriverSweep(Sweep):
     def come_back(self):
         self.assertEqual(MOVED, self.go('HV2', 'HV1'))
 
-    # What is to be seen.
-
-    def check_all(self, what, host, other):
-        vm = self.view(host).vm(self.name)
-        self.assertEqual(('running', self.boots), (vm.state, vm.boot[1]),
-                         what)
-        disk = livecase.guestdisks.of(vm.vm)[0]
-        self.assertEqual(livecase.MARK, disk.read(
-            livecase.MARK_AT, len(livecase.MARK)), what)
-        self.assertEqual([], self.left_at(other), what)
-        self.assertEqual([], list(self.view(host).host.vms.planned()), what)
-
-    def left_at(self, host):
-        return self.left(host, self.server)
-
-    def sweep(self, what, hand):
-        calls = self.recorded(self.go)
+    def sweep_driver(self, what, hand):
+        calls = self.recorded(self.go, self.fabric.hosts)
         self.check_all('without a fault', 'HV2', 'HV1')
         self.come_back()
-        own, outcomes = calls[hand::HANDS], collections.Counter()
-        for call in own:
-            with self.failing(call):
-                outcome = self.go()
-            outcomes[outcome] += 1
-            if outcome in (MOVED, ERROR):
-                self.check_all(call, 'HV2', 'HV1')
-                self.come_back()
-            self.check_all(call, 'HV1', 'HV2')
+        self.sweep(what, calls, hand, HANDS, self.go_with_fault)
         self.assertEqual(MOVED, self.go())
-        self.tell(what, own, calls, outcomes)
+        self.driver('HV2').destroy(self.context, self.instance,
+                                   self.network_info, self.devices)
+        self.fabric.assert_clean()
+
+    def go_with_fault(self, call):
+        with self.failing(call):
+            outcome = self.go()
+        if outcome in (MOVED, ERROR):
+            self.check_all(call, 'HV2', 'HV1')
+            self.come_back()
+        self.check_all(call, 'HV1', 'HV2')
+        return outcome
 
 
 class VolumeMixin:
@@ -241,7 +220,7 @@ class SharedNothingFaultsTest(DriverSweep, base.TestCase):
     @ddt.data(*range(HANDS))
     def test_server_stays_or_moves(self, hand):
         """L078, L079: whichever call fails."""
-        self.sweep('Live migration', hand)
+        self.sweep_driver('Live migration', hand)
 
 
 @ddt.ddt
@@ -251,7 +230,7 @@ class SharedStorageFaultsTest(base.SharedInstances, DriverSweep,
     @ddt.data(*range(HANDS))
     def test_server_stays_or_moves(self, hand):
         """L074, L078, L079: whichever call fails; no file is touched."""
-        self.sweep('Live migration, shared storage', hand)
+        self.sweep_driver('Live migration, shared storage', hand)
 
 
 @ddt.ddt
@@ -261,7 +240,7 @@ class VolumeFaultsTest(VolumeMixin, DriverSweep,
     @ddt.data(*range(HANDS))
     def test_server_stays_or_moves(self, hand):
         """L077, L078: whichever call fails."""
-        self.sweep('Live migration with a volume', hand)
+        self.sweep_driver('Live migration with a volume', hand)
 
     def add_devices(self):
         self.cinder.export(self.volume,
@@ -270,22 +249,20 @@ class VolumeFaultsTest(VolumeMixin, DriverSweep,
 
 
 class NovaSweep(Sweep):
-    """Some of the calls, with the whole of Nova."""
+    """The whole of Nova."""
 
-    #: Every so many calls.
-    STEP = 16
-
-    def sweep(self, what, hand):
+    def sweep_nova(self, what, hand):
         self.boot_server()
-        self.boots = self.vm(self.server).boot[1]
         self.assertEqual('completed', self.go())
         self.go('HV1')
-        calls = self.recorded(self.go)
+        self.before = self.problems()
+        calls = self.recorded(self.go, self.fabric.hosts)
         self.go('HV1')
-        own = calls[hand * self.STEP // 2::self.STEP]
-        outcomes = collections.Counter(map(self.go_with_fault, own))
+        self.sweep(what + ' through Nova', calls, hand, NOVA_HANDS,
+                   self.go_with_fault)
         self.assertEqual('completed', self.go())
-        self.tell(what + ' through Nova', own, calls, outcomes)
+        self._delete_server(self.server)
+        self.fabric.assert_clean()
 
     def go(self, host='HV2'):
         """Migrate; the status of the migration."""
@@ -313,39 +290,36 @@ class NovaSweep(Sweep):
         self.assertEqual('HV2' if status == 'completed' else 'HV1', host,
                          call)
         self.assertEqual('ACTIVE', self.server['status'], call)
-        vm = self.vm(self.server)
-        self.assertEqual(('running', self.boots), (vm.state, vm.boot[1]),
-                         call)
-        self.assert_written(self.server)
+        self.until(lambda: host == 'HV2' or self.before == self.problems(),
+                   f'{call}: as before')
+        self.check_all(call, host, other)
         if host == 'HV2':
             self.go('HV1')
+            self.check_all(call, 'HV1', 'HV2')
         return status
-
-    def left_at(self, host):
-        return self.left(host, self.server)
 
 
 @ddt.ddt
 class NovaSharedNothingFaultsTest(NovaSweep, base.TestCase):
 
-    @ddt.data(0, 1)
+    @ddt.data(*sweepcase.hands(NOVA_HANDS, 1))
     def test_server_stays_or_moves(self, hand):
-        self.sweep('Live migration', hand)
+        self.sweep_nova('Live migration', hand)
 
 
 @ddt.ddt
 class NovaSharedStorageFaultsTest(base.SharedInstances, NovaSweep,
                                   base.TestCase):
 
-    @ddt.data(0)
+    @ddt.data(*sweepcase.hands(NOVA_HANDS, 1))
     def test_server_stays_or_moves(self, hand):
-        self.sweep('Live migration, shared storage', hand)
+        self.sweep_nova('Live migration, shared storage', hand)
 
 
 @ddt.ddt
 class NovaVolumeFaultsTest(VolumeMixin, NovaSweep,
                            volumecase.VolumeTestCase):
 
-    @ddt.data(0, 1)
+    @ddt.data(*sweepcase.hands(NOVA_HANDS, 1))
     def test_server_stays_or_moves(self, hand):
-        self.sweep('Live migration with a volume', hand)
+        self.sweep_nova('Live migration with a volume', hand)

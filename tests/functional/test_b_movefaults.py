@@ -7,9 +7,7 @@ hundred moves affordable. Whichever call fails, the data is intact, nothing is
 left on the host that the instance is not on, and it can be taken back.
 """
 
-import collections
 import ntpath
-import sys
 
 import ddt
 from nova.compute import task_states
@@ -20,17 +18,18 @@ from nova import objects
 from compute_hyperv.sim import disks
 from compute_hyperv.sim import guestdisks
 from tests.functional import base
-from tests.functional import test_b_faults
+from tests.functional import sweepcase
 from tests.functional import volumecase
 
 #: Tests that share the calls of one operation.
-HANDS = 4
+HANDS = 2
 
 MARK = b'written by the guest' * 200
 MARK_AT = 15 << 20
+DISKS = ('root.vhdx', 'eph0.vhdx')
 
 
-class MoveFaults(volumecase.VolumeTestCase):
+class MoveFaults(sweepcase.SweepMixin, volumecase.VolumeTestCase):
     """A server that moves from HV1 to HV2.
 
     It has local disks, a config drive, a port and an iSCSI volume.
@@ -40,6 +39,8 @@ class MoveFaults(volumecase.VolumeTestCase):
     DIR = base.INSTANCES_DIR
     #: GiB of both local disks in the new flavor.
     NEW_GIB = 2
+    #: What is told of it.
+    HOW = ''
     #: What the directory of the put-aside files ends in.
     ASIDE = '_revert'
 
@@ -83,6 +84,7 @@ class MoveFaults(volumecase.VolumeTestCase):
         # The images are in the caches of both hosts in all runs.
         self.receive(self.give_away())
         self.take_back()
+        self.before = self.problems()
 
     # What Nova calls.
 
@@ -116,20 +118,25 @@ class MoveFaults(volumecase.VolumeTestCase):
 
     # What is to be seen.
 
-    def path(self, suffix=''):
-        return ntpath.join(self.DIR, self.name + suffix, 'root.vhdx')
+    def path(self, suffix='', name='root.vhdx'):
+        return ntpath.join(self.DIR, self.name + suffix, name)
 
     def write(self):
         self.view('HV1').turn_off(self.view('HV1').vm(self.name))
         storage = self.fabric.host('HV1').storage
-        with disks.open_disk(storage.local(self.path()), writable=True,
-                             resolve=storage.local,
-                             win_path=self.path()) as disk:
-            disk.write(MARK_AT, MARK)
+        for name in DISKS:
+            path = self.path(name=name)
+            with disks.open_disk(storage.local(path), writable=True,
+                                 resolve=storage.local,
+                                 win_path=path) as disk:
+                disk.write(MARK_AT, MARK)
+        self.contents = [self.content(self.path(name=name))
+                         for name in DISKS]
 
     def assert_data(self, host, what, suffix=''):
-        with self.open_disk(self.path(suffix), host) as disk:
-            self.assertEqual(MARK, disk.read(MARK_AT, len(MARK)), what)
+        for name, content in zip(DISKS, self.contents, strict=True):
+            self.assertTrue(content == self.content(
+                self.path(suffix, name), host), (what, name))
 
     def drives(self, host):
         """What is where in the server's VM on a host."""
@@ -159,6 +166,13 @@ class MoveFaults(volumecase.VolumeTestCase):
         self.assertFalse(self.view('HV1').exists(
             ntpath.dirname(self.path('_revert'))), what)
         self.assert_gone('HV2', what)
+        self.assertEqual(self.before, self.problems(), what)
+
+    def tidy_up(self):
+        """When the server is deleted, nothing is left anywhere."""
+        self.driver('HV1').destroy(self.context, self.instance,
+                                   self.network_info, self.devices)
+        self.fabric.assert_clean()
 
     def assert_gone(self, host, what):
         view = self.view(host)
@@ -166,114 +180,115 @@ class MoveFaults(volumecase.VolumeTestCase):
         self.assert_sessions(host, 0, what)
         self.assertFalse(view.exists(ntpath.dirname(self.path())), what)
 
-    # Sweeping.
+    def sweep_all(self, what, run, hand, fail, hands=HANDS):
+        """Record *run* and let *fail* break its calls to both hosts."""
+        calls = self.recorded(run, self.HOSTS)
+        self.sweep(what, calls, hand, hands, fail)
 
-    def recorded(self, operation):
-        """(host, kind, pattern, number among those, label) of all calls."""
-        with self.fabric.recorder.recording() as calls:
-            operation()
-        numbers = collections.Counter()
-        found = []
-        for call in calls:
-            if call.kind in test_b_faults.KINDS:
-                which = call.host, call.kind, self.pattern(call)
-                numbers[which] += 1
-                found.append((*which, numbers[which], call.label))
-        return [call for call in found
-                if call[4] not in test_b_faults.CLOSING]
 
-    def pattern(self, call):
-        """Functions are counted each: other threads close files, too."""
-        return (call.label.split()[0] + '*' if call.kind in ('file', 'dll')
-                else '*')
+@ddt.ddt
+class SourceAndTarget:
 
-    def failing(self, call):
-        host, kind, pattern, number, _label = call
-        return self.fabric.faults.failing(host=host, kind=kind,
-                                          match=pattern, nth=number)
+    @ddt.data(*range(HANDS))
+    def test_source(self, hand):
+        """L086: it stays, unchanged and running, or it goes."""
+        self.sweep_all(f'Resize{self.HOW}, source', self.give_away, hand,
+                       self.give_away_with_fault)
+        self.tidy_up()
 
-    def tell(self, what, own, calls, outcomes):
-        print(f'{what}: {len(own)} of {len(calls)} calls failed once each: '
-              + ', '.join(f'{count} {outcome}' for outcome, count
-                          in sorted(outcomes.items()))
-              + f' ({base.mode()})', file=sys.__stderr__)
+    def give_away_with_fault(self, call):
+        if not self.view('HV1').vm_names:       # it was recorded
+            self.return_to_source()
+        with self.failing(call):
+            try:
+                self.give_away()
+                outcome = 'left'
+            except exception.InstanceFaultRollback:
+                outcome = 'stayed'
+        if outcome == 'left':
+            self.assert_data('HV1', call, self.ASIDE)
+            self.assert_gone('HV1', call)
+            self.return_to_source()
+        self.assert_at_source(call)
+        return outcome
 
-    def sweep_source(self, hand):
-        calls = self.recorded(self.give_away)
-        self.return_to_source()
-        own, outcomes = calls[hand::HANDS], collections.Counter()
-        for call in own:
-            with self.failing(call):
-                try:
-                    self.give_away()
-                    outcome = 'left'
-                except exception.InstanceFaultRollback:
-                    outcome = 'stayed'
-            outcomes[outcome] += 1
-            if outcome == 'left':
-                self.assert_data('HV1', call, self.ASIDE)
-                self.assert_gone('HV1', call)
-                self.return_to_source()
-            self.assert_at_source(call)
-        self.tell('Resize, source', own, calls, outcomes)
-
-    def sweep_target(self, hand):
+    @ddt.data(*range(HANDS))
+    def test_target(self, hand):
+        """L085: the target has it, or nothing; the source can go back."""
         disk_info = self.give_away()
-        calls = self.recorded(lambda: self.receive(disk_info))
-        self.leave_target()
-        own, outcomes = calls[hand::HANDS], collections.Counter()
-        for call in own:
+        away = self.problems()
+
+        def receive(call):
+            if self.view('HV2').vm_names:       # it was recorded
+                self.leave_target()
             with self.failing(call):
                 try:
                     self.receive(disk_info)
                     outcome = 'arrived'
                 except exception.NovaException:
                     outcome = 'failed'
-            outcomes[outcome] += 1
             if outcome == 'arrived':
                 self.assert_whole('HV2', call)
                 self.leave_target()
             self.assert_gone('HV2', call)
             self.assert_data('HV1', call, self.ASIDE)
+            self.assertEqual(away, self.problems(), call)
+            return outcome
+
+        self.sweep_all(f'Resize{self.HOW}, target',
+                       lambda: self.receive(disk_info), hand, receive)
         self.return_to_source()
         self.assert_at_source('in the end')
-        self.tell('Resize, target', own, calls, outcomes)
-
-    def sweep_return(self, hand):
-        self.give_away()
-        calls = self.recorded(self.return_to_source)
-        own, outcomes = (calls[hand::HANDS // 2], collections.Counter())
-        for call in own:
-            self.give_away()
-            with self.failing(call):
-                try:
-                    self.return_to_source()
-                    outcomes['returned'] += 1
-                except exception.NovaException:
-                    outcomes['repeated'] += 1
-            self.return_to_source()
-            self.assert_at_source(call)
-        self.tell('Revert, source', own, calls, outcomes)
-
-
-@ddt.ddt
-class ResizeFaultsTest(MoveFaults):
-    """Source, target, confirmation and return of a resize."""
+        self.tidy_up()
 
     @ddt.data(*range(HANDS))
-    def test_source(self, hand):
-        """L086: it stays, unchanged and running, or it goes."""
-        self.sweep_source(hand)
-
-    @ddt.data(*range(HANDS))
-    def test_target(self, hand):
-        """L085: the target has it, or nothing; the source can go back."""
-        self.sweep_target(hand)
-
-    @ddt.data(*range(HANDS // 2))
     def test_return(self, hand):
         """L092: a return that fails can be repeated."""
-        self.sweep_return(hand)
+        self.give_away()
+        self.sweep_all(f'Revert{self.HOW}, source', self.return_to_source, hand,
+                       self.return_with_fault)
+        self.tidy_up()
+
+    def return_with_fault(self, call):
+        self.give_away()
+        with self.failing(call):
+            try:
+                self.return_to_source()
+                outcome = 'returned'
+            except exception.NovaException:
+                outcome = 'repeated'
+        self.return_to_source()
+        self.assert_at_source(call)
+        return outcome
+
+
+class ResizeFaultsTest(SourceAndTarget, MoveFaults):
+    """Disks that are copied to the other host."""
+
+    def test_leaving(self):
+        """L092: so can leaving the target."""
+        disk_info = self.give_away()
+        away = self.problems()
+
+        def leave(call):
+            self.receive(disk_info)
+            with self.failing(call):
+                try:
+                    self.leave_target()
+                    outcome = 'left'
+                except exception.NovaException:
+                    outcome = 'repeated'
+            self.leave_target()
+            self.assert_gone('HV2', call)
+            self.assert_data('HV1', call, self.ASIDE)
+            self.assertEqual(away, self.problems(), call)
+            return outcome
+
+        self.receive(disk_info)
+        self.sweep_all('Revert, target', self.leave_target, 0, leave, 1)
+        self.return_to_source()
+        self.assert_at_source('in the end')
+        self.tidy_up()
 
     def test_half_built_vm_is_made_anew(self):
         """L092: one that a killed return has left without its drives."""
@@ -289,25 +304,30 @@ class ResizeFaultsTest(MoveFaults):
         confirm = self.driver('HV1').confirm_migration
         arguments = (self.context, None, self.instance, self.network_info)
         self.give_away()
-        backup = {}
-        storage = self.fabric.host('HV1').storage
-        for path in self.below(ntpath.dirname(self.path('_revert'))):
-            with open(storage.local(path), 'rb') as stream:
-                backup[path] = stream.read()
-        calls = self.recorded(lambda: confirm(*arguments))
-        outcomes = collections.Counter()
-        for call in calls:
-            self.restore(backup)
+        self.backup()
+
+        def confirm_with_fault(call):
+            self.restore()
             with self.failing(call):
                 try:
                     confirm(*arguments)
-                    outcomes['confirmed'] += 1
+                    outcome = 'confirmed'
                 except exception.NovaException:
-                    outcomes['repeated'] += 1
+                    outcome = 'repeated'
             confirm(*arguments)
-            self.assertFalse(self.view('HV1').exists(
-                ntpath.dirname(self.path('_revert'))), call)
-        self.tell('Confirm', calls, calls, outcomes)
+            self.assert_gone('HV1', call)
+            self.fabric.assert_clean()
+            return outcome
+
+        self.sweep_all('Confirm', lambda: confirm(*arguments), 0,
+                       confirm_with_fault, 1)
+
+    def backup(self):
+        self.files = {}
+        storage = self.fabric.host('HV1').storage
+        for path in self.below(ntpath.dirname(self.path('_revert'))):
+            with open(storage.local(path), 'rb') as stream:
+                self.files[path] = stream.read()
 
     def below(self, directory):
         """Paths of all files in a directory of HV1, at any depth."""
@@ -319,18 +339,18 @@ class ResizeFaultsTest(MoveFaults):
             else:
                 yield path
 
-    def restore(self, backup):
+    def restore(self):
         files = self.driver('HV1')._win.files
-        for path, content in backup.items():
+        for path, content in self.files.items():
             files.make_dirs(ntpath.dirname(path))
             with files.open(path, 'wb') as stream:
                 stream.write(content)
 
 
-@ddt.ddt
-class StayingFaultsTest(MoveFaults):
-    """Disks that stay where they are, on a share; a part of the calls."""
+class StayingFaultsTest(SourceAndTarget, MoveFaults):
+    """Disks that stay where they are, on a share."""
 
+    HOW = ' with disks that stay'
     DIR = r'\\nas\instances'
     NEW_GIB = 1
     ASIDE = ''
@@ -357,13 +377,3 @@ class StayingFaultsTest(MoveFaults):
         home = ntpath.dirname(self.path())
         self.assertFalse(view.exists(home + r'\import'), what)
         self.assert_data(host, what)
-
-    @ddt.data(1)
-    def test_source(self, hand):
-        """L086: no file has moved."""
-        self.sweep_source(hand)
-
-    @ddt.data(1)
-    def test_target(self, hand):
-        """L085: the disks are not touched."""
-        self.sweep_target(hand)

@@ -5,14 +5,12 @@ As in ``test_b_faults``. Cinder hears truly how it went, the guest has all
 its data, runs on, and what Cinder believes of the files is true.
 """
 
-import collections
-
 import ddt
 
 from tests.functional import test_b_faults
 from tests.functional import test_d_volume_snapshots
 
-HANDS = 4
+HANDS = 2
 TEXT = b'the data'
 
 
@@ -45,13 +43,6 @@ class SnapshotFaults(test_d_volume_snapshots.SnapshotCase,
         self.assertEqual(self.before, sorted(self.fabric.problems()), what)
         self.assertEqual(TEXT, self.stored(self.volume, self.base), what)
 
-    def sweep(self, what, calls, hand, fail):
-        """Fail the calls of one hand, each in a run of its own."""
-        own = calls[hand::HANDS]
-        outcomes = collections.Counter(fail(*call) for call in own)
-        self.tell(f'{what}: {len(own)} of {len(calls)} calls failed once '
-                  f'each: {dict(outcomes)}')
-
 
 @ddt.ddt
 class CreateSnapshotFaultsTest(SnapshotFaults):
@@ -64,16 +55,16 @@ class CreateSnapshotFaultsTest(SnapshotFaults):
         calls = self.recorded(lambda: made.append(self.take(self.volume)))
         self.drop(made[0])
         self.check_as_before('without a fault')
-        self.sweep('Volume snapshot', calls, hand, self.create_with_fault)
+        self.sweep('Volume snapshot', calls, hand, HANDS,
+                   self.create_with_fault)
 
-    def create_with_fault(self, kind, number, label):
-        what = f'{kind} {number} {label}'
-        with self.failing(kind, number):
+    def create_with_fault(self, call):
+        with self.failing(call):
             snapshot = self.cinder.snapshot(self.volume)
         if snapshot.told[-1] == 'creating':
-            self.check(what, snapshot.file)
+            self.check(call, snapshot.file)
             self.drop(snapshot)
-        self.check_as_before(what)
+        self.check_as_before(call)
         return snapshot.told[-1]
 
 
@@ -87,17 +78,16 @@ class DeleteSnapshotFaultsTest(SnapshotFaults):
         snapshot = self.take(self.volume)
         calls = self.recorded(lambda: self.drop(snapshot))
         self.sweep('Deletion of the last volume snapshot', calls, hand,
-                   self.delete_with_fault)
+                   HANDS, self.delete_with_fault)
 
-    def delete_with_fault(self, kind, number, label):
-        what = f'{kind} {number} {label}'
+    def delete_with_fault(self, call):
         snapshot = self.take(self.volume)
-        told = self.fail_to_delete(snapshot, kind, number)
-        self.check_as_before(what)
+        told = self.fail_to_delete(snapshot, call)
+        self.check_as_before(call)
         return told
 
-    def fail_to_delete(self, snapshot, kind, number):
-        with self.failing(kind, number):
+    def fail_to_delete(self, snapshot, call):
+        with self.failing(call):
             self.cinder.ask_to_delete(snapshot)
         self.wait_for_no_task(self.volume)
         told = self.cinder.finish_deletion(snapshot)
@@ -117,13 +107,13 @@ class DeleteSnapshotFaultsTest(SnapshotFaults):
         self.boot_server()
         first, self.last = self.take(self.volume), self.take(self.volume)
         calls = self.recorded(lambda: self.drop(first))
-        labels = [label for _kind, _number, label in calls]
+        labels = [call.label for call in calls]
         calls = calls[labels.index('virtdisk.MergeVirtualDisk'):]
         self.sweep('Deletion of a middle volume snapshot', calls, hand,
-                   self.delete_middle_with_fault)
+                   HANDS, self.delete_middle_with_fault)
 
-    def delete_middle_with_fault(self, kind, number, label):
+    def delete_middle_with_fault(self, call):
         first, self.last = self.last, self.take(self.volume)
-        told = self.fail_to_delete(first, kind, number)
-        self.check(f'{kind} {number} {label}', self.last.file)
+        told = self.fail_to_delete(first, call)
+        self.check(call, self.last.file)
         return told

@@ -6,16 +6,18 @@ in a run of its own. Nova says truly whether the volume is attached, its data
 is intact, and nothing is left on the host.
 """
 
-import collections
-
 import ddt
 
 from tests.functional import test_b_faults
 from tests.functional import test_d_protocols
 from tests.functional import volumecase
 
-HANDS = 3
+HANDS = 2
 TEXT = b'data of the user'
+
+#: Outcomes, as they are told.
+ATTACHED = {'Success': 'attached', 'Error': 'not attached'}
+DETACHED = {'Success': 'detached', 'Error': 'repeated'}
 
 
 class VolumeFaults(volumecase.VolumeTestCase, test_b_faults.FaultSweep):
@@ -37,6 +39,13 @@ class VolumeFaults(volumecase.VolumeTestCase, test_b_faults.FaultSweep):
         self.volume = self.add(content=TEXT)
         self.server = self._wait_for_state_change(self.try_boot(), 'ACTIVE')
         self.before = sorted(self.fabric.problems())
+
+    def tidy_up(self):
+        """When the server is deleted, nothing is left."""
+        self._delete_server(self.server)
+        self.forget()
+        self.fabric.assert_clean()
+        self.assertEqual(TEXT, self.volume.read(0, len(TEXT)))
 
     def check_as_before(self, what):
         """Nothing of the volume is left, the server runs on."""
@@ -63,24 +72,19 @@ class AttachSweep:
             lambda: self.attach(self.server, self.volume))
         self.detach(self.server, self.volume)
         self.check_as_before('without a fault')
-        outcomes = collections.Counter(
-            self.attach_with_fault(*call) for call in calls[hand::HANDS])
+        self.sweep(f'Attach over {self.protocol}', calls, hand, HANDS,
+                   self.attach_with_fault)
         self.attach(self.server, self.volume)
-        self.tell(f'Attach over {self.protocol}: {outcomes.total()} of '
-                  f'{len(calls)} calls failed once each: '
-                  f'{outcomes["Error"]} attaches failed, '
-                  f'{outcomes["Success"]} got over it')
-        self.assertEqual(len(calls[hand::HANDS]), outcomes.total())
+        self.tidy_up()
 
-    def attach_with_fault(self, kind, number, label):
-        what = f'{kind} {number} {label}'
-        with self.failing(kind, number):
+    def attach_with_fault(self, call):
+        with self.failing(call):
             result = self.try_attach(self.server, self.volume)
         if result == 'Success':
-            self.check_attached(what)
+            self.check_attached(call)
             self.detach(self.server, self.volume)
-        self.check_as_before(what)
-        return result
+        self.check_as_before(call)
+        return ATTACHED[result]
 
 
 @ddt.ddt
@@ -93,23 +97,19 @@ class DetachSweep:
         self.attach(self.server, self.volume)
         calls = self.recorded(
             lambda: self.detach(self.server, self.volume))
-        outcomes = collections.Counter(
-            self.detach_with_fault(*call) for call in calls[hand::HANDS])
-        self.tell(f'Detach over {self.protocol}: {outcomes.total()} of '
-                  f'{len(calls)} calls failed once each: '
-                  f'{outcomes["Error"]} detaches had to be repeated, '
-                  f'{outcomes["Success"]} got over it')
+        self.sweep(f'Detach over {self.protocol}', calls, hand, HANDS,
+                   self.detach_with_fault)
+        self.tidy_up()
 
-    def detach_with_fault(self, kind, number, label):
-        what = f'{kind} {number} {label}'
+    def detach_with_fault(self, call):
         self.attach(self.server, self.volume)
-        with self.failing(kind, number):
+        with self.failing(call):
             result = self.try_detach(self.server, self.volume)
         if result == 'Error':
-            self.assertTrue(self._is_known(self.server, self.volume), what)
+            self.assertTrue(self._is_known(self.server, self.volume), call)
             self.detach(self.server, self.volume)
-        self.check_as_before(what)
-        return result
+        self.check_as_before(call)
+        return DETACHED[result]
 
 
 class AttachFaultsTest(AttachSweep, VolumeFaults):
