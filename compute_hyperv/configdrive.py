@@ -78,10 +78,15 @@ class ConfigDrive:
         """
         undo.on_failure(self._paths.remove, disk.path)
         if disk.format is model.DiskFormat.ISO:
+            # It may be the removal of these files that fails.
+            undo.on_failure(self._paths.delete_tree, _files_dir(disk.path))
             self._make_iso(metadata, disk.path)
             return
         iso_path = f'{disk.path}.iso'
         converted_path = f'{disk.path}.converted'
+        undo.on_failure(self._paths.remove, converted_path)
+        undo.on_failure(self._paths.remove, iso_path)
+        undo.on_failure(self._paths.delete_tree, _files_dir(iso_path))
         try:
             self._make_iso(metadata, iso_path)
             self._convert(iso_path, converted_path, disk.format)
@@ -95,7 +100,9 @@ class ConfigDrive:
 
     def _make_iso(self, metadata: instance_metadata.InstanceMetadata,
                   iso_path: str) -> None:
-        files_dir = f'{iso_path}.files'
+        files_dir = _files_dir(iso_path)
+        # A service that was killed may have left some.
+        self._paths.delete_tree(files_dir)
         try:
             for name, content in metadata.metadata_for_config_drive():
                 self._write(files_dir, name, content)
@@ -130,3 +137,8 @@ class ConfigDrive:
             '-O', _QEMU_FORMAT[disk_format],
             self._paths.host_path(iso_path),
             self._paths.host_path(target_path), timeout_s=self._timeout_s)
+
+
+def _files_dir(iso_path: str) -> str:
+    """Where the files of an image are put together."""
+    return f'{iso_path}.files'

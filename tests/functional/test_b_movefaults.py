@@ -8,8 +8,11 @@ left on the host that the instance is not on, and it can be taken back.
 """
 
 import ntpath
+import os
+import shutil
 
 import ddt
+import fixtures
 from nova.compute import task_states
 from nova import context as nova_context
 from nova import exception
@@ -166,13 +169,13 @@ class MoveFaults(sweepcase.SweepMixin, volumecase.VolumeTestCase):
         self.assertFalse(self.view('HV1').exists(
             ntpath.dirname(self.path('_revert'))), what)
         self.assert_gone('HV2', what)
-        self.assertEqual(self.before, self.problems(), what)
+        self.assert_problems(self.before, what)
 
     def tidy_up(self):
         """When the server is deleted, nothing is left anywhere."""
         self.driver('HV1').destroy(self.context, self.instance,
                                    self.network_info, self.devices)
-        self.fabric.assert_clean()
+        self.assert_problems([], 'deleted')
 
     def assert_gone(self, host, what):
         view = self.view(host)
@@ -232,7 +235,7 @@ class SourceAndTarget:
                 self.leave_target()
             self.assert_gone('HV2', call)
             self.assert_data('HV1', call, self.ASIDE)
-            self.assertEqual(away, self.problems(), call)
+            self.assert_problems(away, call)
             return outcome
 
         self.sweep_all(f'Resize{self.HOW}, target',
@@ -245,8 +248,8 @@ class SourceAndTarget:
     def test_return(self, hand):
         """L092: a return that fails can be repeated."""
         self.give_away()
-        self.sweep_all(f'Revert{self.HOW}, source', self.return_to_source, hand,
-                       self.return_with_fault)
+        self.sweep_all(f'Revert{self.HOW}, source', self.return_to_source,
+                       hand, self.return_with_fault)
         self.tidy_up()
 
     def return_with_fault(self, call):
@@ -281,7 +284,7 @@ class ResizeFaultsTest(SourceAndTarget, MoveFaults):
             self.leave_target()
             self.assert_gone('HV2', call)
             self.assert_data('HV1', call, self.ASIDE)
-            self.assertEqual(away, self.problems(), call)
+            self.assert_problems(away, call)
             return outcome
 
         self.receive(disk_info)
@@ -316,35 +319,21 @@ class ResizeFaultsTest(SourceAndTarget, MoveFaults):
                     outcome = 'repeated'
             confirm(*arguments)
             self.assert_gone('HV1', call)
-            self.fabric.assert_clean()
+            self.assert_problems([], 'deleted')
             return outcome
 
         self.sweep_all('Confirm', lambda: confirm(*arguments), 0,
                        confirm_with_fault, 1)
 
     def backup(self):
-        self.files = {}
-        storage = self.fabric.host('HV1').storage
-        for path in self.below(ntpath.dirname(self.path('_revert'))):
-            with open(storage.local(path), 'rb') as stream:
-                self.files[path] = stream.read()
-
-    def below(self, directory):
-        """Paths of all files in a directory of HV1, at any depth."""
-        files = self.driver('HV1')._win.files
-        for name in files.list_dir(directory):
-            path = ntpath.join(directory, name)
-            if files.is_dir(path):
-                yield from self.below(path)
-            else:
-                yield path
+        self.revert_dir = self.fabric.host('HV1').storage.local(
+            ntpath.dirname(self.path('_revert')))
+        self.copy = os.path.join(self.useFixture(fixtures.TempDir()).path,
+                                 'copy')
+        shutil.copytree(self.revert_dir, self.copy)
 
     def restore(self):
-        files = self.driver('HV1')._win.files
-        for path, content in self.files.items():
-            files.make_dirs(ntpath.dirname(path))
-            with files.open(path, 'wb') as stream:
-                stream.write(content)
+        shutil.copytree(self.copy, self.revert_dir, dirs_exist_ok=True)
 
 
 class StayingFaultsTest(SourceAndTarget, MoveFaults):
