@@ -8,6 +8,7 @@ things for a test; they are neither recorded nor struck by faults.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import typing
 
 from . import native
@@ -95,8 +96,12 @@ def find_vm(fabric: Fabric, name: str, host: typing.Optional[str] = None
     found = [vm for one in hosts for vm in one.vms
              if low in (vm.name.lower(), vm.guid.lower()) or
              low in [note.lower() for note in vm.settings['Notes'] or ()]]
-    if len(found) != 1:
-        raise LookupError(f'{len(found)} VMs are named {name}')
+    if not found:
+        raise LookupError(f'no VM is named {name}')
+    if len(found) > 1:
+        raise LookupError(f'{len(found)} VMs are named {name}; the id tells '
+                          f'which: ' + ', '.join(
+                              f'{vm.guid} on {vm.host.name}' for vm in found))
     return found[0]
 
 
@@ -135,7 +140,12 @@ def change_vm(fabric: Fabric, name: str, act: str,
     """
     vm = find_vm(fabric, name, host)
     store = vm.host.v2
+    if not vm.host.powered:
+        raise Refused(f'{vm.host.name} is off')
     if act == 'delete':
+        if vm.state not in (vm_module.OFF, vm_module.SAVED):
+            raise Refused(f'{vm.name} is {vm_module.state_name(vm.state)}: '
+                          f'"hyperv-sim vm off" first')
         service = store.find('Msvm_VirtualSystemManagementService')[0]
         _invoke(vm, service.cls.name, service.path, 'DestroySystem',
                 AffectedSystem=vm.system.path)
@@ -171,10 +181,14 @@ def change_host(fabric: Fabric, name: str, act: str) -> str:
 
 
 @action('network')
-def change_network(fabric: Fabric, one: str, other: str, act: str) -> None:
-    """Cut or mend the network between two hosts."""
+def change_network(fabric: Fabric, one: str, other: str, act: str) -> str:
+    """Cut or mend the network between two hosts; tells how it is then."""
     names = _host(fabric, one).name, _host(fabric, other).name
+    if names[0] == names[1]:
+        raise ValueError(f'between {one} and itself there is no network')
     (fabric.cut if act == 'cut' else fabric.mend)(*names)
+    return f'{names[0]} and {names[1]} ' + (
+        'do not reach each other' if act == 'cut' else 'reach each other')
 
 
 @action('fault.add')
@@ -239,8 +253,16 @@ def reset_trace(fabric: Fabric) -> None:
 
 
 @action('mark')
-def mark(fabric: Fabric) -> None:
-    """Take the files that are there now as belonging to the hosts."""
+def mark(fabric: Fabric, ignore: typing.Sequence[str] = ()) -> None:
+    """Take the files that are there now as belonging to the hosts.
+
+    :param ignore: patterns of Windows paths, with ``*`` and ``?``, of files
+        that may come: those of a cache, for one.
+    """
+    for host in fabric.hosts.values():
+        host.storage.ignored = [
+            r'\A' + fnmatch.translate(pattern.replace('[', '[[]'))
+            for pattern in ignore]
     fabric.mark()
 
 

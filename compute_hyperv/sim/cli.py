@@ -8,13 +8,13 @@ import os
 import sys
 import typing
 
+from . import cli_common
+from . import cli_fault
 from . import cli_guest
 from . import cli_san
-from . import faults
-from . import remote
-
-SOCKET_VARIABLE = 'HYPERV_SIM_SOCKET'
-Args = argparse.Namespace
+from .cli_common import Args
+from .cli_common import call
+from .cli_common import SOCKET_VARIABLE
 
 _EPILOG = """\
 examples:
@@ -56,14 +56,6 @@ Run a command of this Python environment as a process of a simulated host:
 os-win in it sees that host.  COMMAND is the name of an installed console
 script, such as nova-compute, or the path of a Python script.  It runs
 unmodified in this very process, and dies with the host ("host off").
-"""
-
-_FAULT_HELP = """\
-Plan a fault.  It strikes calls that fit --on, --kind and --match, from the
-NTH such call on, TIMES times.  A call's kind is query, method, get, ref (a
-reference parameter), connect, dll or file; its label is what "hyperv-sim
-trace" shows: the query, Class.Method, the object, or the function and path.
-Without an effect the call fails in the way of its kind.
 """
 
 
@@ -120,8 +112,9 @@ def _add_looking(commands: typing.Any) -> None:
     trace = _sub(commands, 'trace', _trace,
                  'the calls that os-win made of the hosts')
     trace.add_argument('--on', metavar='HOST', help='only this host')
-    trace.add_argument('--last', type=int, default=40, metavar='N',
-                       help='how many (default: 40; 0: all that are kept)')
+    trace.add_argument('--last', type=cli_common.limited(int, 0),
+                       default=40, metavar='N', help='how many '
+                       '(default: 40; 0: all that are kept)')
     trace.add_argument('--follow', action='store_true',
                        help='go on with the calls to come, until Ctrl-C')
     trace.add_argument('--counts', action='store_true',
@@ -135,6 +128,9 @@ def _add_looking(commands: typing.Any) -> None:
         'could not be simulated.  Exit code 1 if there is any.'))
     check.add_argument('--mark', action='store_true', help='take the files '
                        'of now as belonging to the hosts')
+    check.add_argument('--ignore', action='append', metavar='PATTERN',
+                       help='with --mark: files that may come, such as '
+                       "'*\\_base\\*.vhdx'; until the next mark")
     _socket(check)
 
 
@@ -159,47 +155,6 @@ def _add_acting(commands: typing.Any) -> None:
     _socket(network)
 
 
-def _number(text: str) -> int:
-    return int(text, 0)
-
-
-def _add_faults(commands: typing.Any) -> None:
-    fault = _sub(commands, 'fault', None, 'make calls fail, slow or deadly')
-    acts = fault.add_subparsers(metavar='ACT', required=True)
-    add = _sub(acts, 'add', _fault_add, 'plan a fault', _FAULT_HELP)
-    add.add_argument('--on', dest='host', metavar='HOST')
-    add.add_argument('--kind', choices=(*faults.KINDS, 'job'))
-    add.add_argument('--match', default='*', metavar='PATTERN',
-                     help='of the label, with * and ?; default: all')
-    add.add_argument('--nth', type=int, default=1, metavar='N')
-    add.add_argument('--times', type=int, default=1, metavar='N',
-                     help='how many calls; 0: all from the NTH on')
-    add.add_argument('--hresult', type=_number, metavar='0x80041001',
-                     help='fail with this WMI error')
-    add.add_argument('--code', type=_number, metavar='N',
-                     help='return code of a WMI method')
-    add.add_argument('--win32', type=_number, metavar='N',
-                     help='error of a DLL or file function, such as 32')
-    add.add_argument('--delay', type=float, default=0, dest='delay_s',
-                     metavar='S', help='slower by so many seconds')
-    add.add_argument('--hang', type=float, default=0, dest='hang_s',
-                     metavar='S', help='time out after so many seconds')
-    add.add_argument('--kill', action='store_true',
-                     help='kill the process that makes the call')
-    add.add_argument('--at-percent', type=float, metavar='N',
-                     help='break a job off when it is so far; --match is '
-                     'of its name, such as "Moving Virtual Machine*"')
-    _socket(add)
-    _socket(_sub(acts, 'list', _fault_list, 'the plan'))
-    clear = _sub(acts, 'clear', _fault_clear, 'drop a fault, or all')
-    clear.add_argument('number', nargs='?', type=int)
-    _socket(clear)
-    slow = _sub(acts, 'latency', _latency, 'slow down all calls of a kind')
-    slow.add_argument('kind', choices=faults.KINDS)
-    slow.add_argument('seconds', type=float, help='0: as fast as before')
-    _socket(slow)
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(
@@ -210,21 +165,13 @@ def parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_looking(commands)
     _add_acting(commands)
-    _add_faults(commands)
+    cli_fault.add(commands, _sub, _socket)
     cli_guest.add(commands, _sub, _socket)
     cli_san.add(commands, _sub, _socket)
     return found
 
 
 # -- commands --------------------------------------------------------------
-
-def _call(args: Args, op: str, **what: typing.Any) -> typing.Any:
-    """Have the server do an administrator's act."""
-    if not args.socket:
-        raise SystemExit('hyperv-sim: give --socket or set $%s'
-                         % SOCKET_VARIABLE)
-    return remote.admin(args.socket, op, **what)
-
 
 def _serve(args: Args) -> int:
     from . import serve
@@ -236,43 +183,44 @@ def _exec(args: Args) -> int:
     command = args.command
     if command[:1] == ['--']:
         command = command[1:]
-    if not command or not args.socket:
-        raise SystemExit('hyperv-sim exec: no command, or no --socket')
+    if not command:
+        raise ValueError('exec: a command is missing, such as "hyperv-sim '
+                         'exec --host HV1 -- nova-compute"')
+    cli_common.check_socket(args)
     return run.run(args.socket, args.host, command, args.wait)
 
 
 def _stop(args: Args) -> int:
-    _call(args, 'admin.stop')
+    call(args, 'admin.stop')
     return 0
-
-
-def _print(what: typing.Any) -> None:
-    from . import show
-    show.console().print(what)
 
 
 def _show(args: Args) -> int:
     from . import show
     if args.view == 'vm' and not args.name:
         raise ValueError('show vm: the name of a machine is missing')
-    rows = _call(args, 'admin.show', what=args.view, host=args.on,
-                 name=args.name)
+    if args.view != 'vm' and args.name:
+        raise ValueError(f'show {args.view}: {args.name} is one too many; '
+                         f'--on HOST chooses a host, "show vm NAME" a '
+                         f'machine')
+    rows = call(args, 'admin.show', what=args.view, host=args.on,
+                name=args.name)
     if args.json:
         import json
         print(json.dumps(rows, indent=2))
     elif args.view == 'vm':
-        _print(show.machine(rows))
+        cli_common.show(show.machine(rows))
     else:
-        _print(show.table(args.view, rows))
+        cli_common.show(show.table(args.view, rows))
     return 0
 
 
 def _trace(args: Args) -> int:
     import time
     if args.reset:
-        _call(args, 'admin.trace.reset')
+        call(args, 'admin.trace.reset')
         return 0
-    found = _call(args, 'admin.trace', host=args.on, last=args.last)
+    found = call(args, 'admin.trace', host=args.on, last=args.last)
     if args.counts:
         for host, counts in found['counts'].items():
             print(host, ' '.join(f'{kind}={count}' for kind, count
@@ -280,69 +228,47 @@ def _trace(args: Args) -> int:
         return 0
     after = 0
     while True:
+        if not found['calls'] and not args.follow:
+            print('no calls')
         for number, host, kind, label in found['calls']:
             print(f'{number:>7} {host:<8} {kind:<7} {label}', flush=True)
             after = number
         if not args.follow:
             return 0
         time.sleep(0.5)
-        found = _call(args, 'admin.trace', host=args.on, after=after)
+        found = call(args, 'admin.trace', host=args.on, after=after)
 
 
 def _check(args: Args) -> int:
+    if args.ignore and not args.mark:
+        raise ValueError('check: --ignore goes with --mark')
     if args.mark:
-        _call(args, 'admin.mark')
-    problems = _call(args, 'admin.check')
+        call(args, 'admin.mark', ignore=args.ignore or [])
+    problems = call(args, 'admin.check')
     for line in problems:
         print(line)
-    if not _call(args, 'admin.marked'):
+    if not call(args, 'admin.marked'):
         print('(files were not compared: "check --mark" sets the mark)')
-    print(f'{len(problems)} problems' if problems else 'clean')
+    count = len(problems)
+    print(f'{count} problem{"s" * (count > 1)}' if problems else 'clean')
     return 1 if problems else 0
 
 
 def _vm(args: Args) -> int:
-    print(args.name, _call(args, 'admin.vm', name=args.name, act=args.act,
-                           host=args.on))
+    print(args.name, call(args, 'admin.vm', name=args.name, act=args.act,
+                          host=args.on))
     return 0
 
 
 def _host(args: Args) -> int:
-    print(args.name, _call(args, 'admin.host', name=args.name,
-                           act=args.act))
+    print(args.name, call(args, 'admin.host', name=args.name,
+                          act=args.act))
     return 0
 
 
 def _network(args: Args) -> int:
-    _call(args, 'admin.network', one=args.one, other=args.other,
-          act=args.act)
-    return 0
-
-
-def _fault_add(args: Args) -> int:
-    fault = _call(args, 'admin.fault.add', **{
-        name: getattr(args, name) for name in (
-            'host', 'kind', 'match', 'nth', 'hresult', 'code', 'win32',
-            'delay_s', 'hang_s', 'kill', 'at_percent')},
-        times=args.times or None)
-    print(f'fault {fault["number"]}')
-    return 0
-
-
-def _fault_list(args: Args) -> int:
-    from . import show
-    _print(show.faults(_call(args, 'admin.fault.list')))
-    return 0
-
-
-def _fault_clear(args: Args) -> int:
-    _call(args, 'admin.fault.clear', number=args.number)
-    return 0
-
-
-def _latency(args: Args) -> int:
-    _call(args, 'admin.fault.latency', kind=args.kind,
-          seconds=args.seconds)
+    print(call(args, 'admin.network', one=args.one, other=args.other,
+               act=args.act))
     return 0
 
 
@@ -357,5 +283,8 @@ def main(argv: typing.Optional[typing.Sequence[str]] = None) -> int:
     except BrokenPipeError:
         return 0
     except (LookupError, ValueError, OSError) as exc:
-        print(f'hyperv-sim: {exc}', file=sys.stderr)
+        text = str(exc)
+        if isinstance(exc, OSError) and exc.filename and exc.strerror:
+            text = f'{exc.filename}: {exc.strerror}'
+        print(f'hyperv-sim: {text}', file=sys.stderr)
         return 1

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import argparse
 import typing
 
-from . import remote
+from . import cli_common
+from .cli_common import Args
+from .cli_common import Socket
+from .cli_common import Sub
 
-Args = argparse.Namespace
-Sub = typing.Callable[..., argparse.ArgumentParser]
-Socket = typing.Callable[[argparse.ArgumentParser], None]
 _AT = 1 << 20
 
 _HELP = """\
@@ -25,11 +24,8 @@ slot 2 of SCSI controller 0.  For example:
 
 
 def _call(args: Args, act: str, **what: typing.Any) -> typing.Any:
-    if not args.socket:
-        raise SystemExit('hyperv-sim: give --socket or set '
-                         '$HYPERV_SIM_SOCKET')
-    return remote.admin(args.socket, 'admin.guest.' + act, name=args.name,
-                        host=args.on, **what)
+    return cli_common.call(args, 'admin.guest.' + act, name=args.name,
+                           host=args.on, **what)
 
 
 def _disks(args: Args) -> int:
@@ -39,7 +35,7 @@ def _disks(args: Args) -> int:
         import json
         print(json.dumps(rows, indent=2))
     else:
-        show.console().print(show.table('guest disks', rows))
+        cli_common.show(show.table('guest disks', rows))
     return 0
 
 

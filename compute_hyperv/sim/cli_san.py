@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import argparse
 import typing
 
-from . import remote
+from . import cli_common
+from .cli_common import Args
+from .cli_common import limited
+from .cli_common import Socket
+from .cli_common import Sub
 
-Args = argparse.Namespace
-Sub = typing.Callable[..., argparse.ArgumentParser]
-Socket = typing.Callable[[argparse.ArgumentParser], None]
 MIB = 1 << 20
+_TYPES = {'mib': limited(int, 1), 'number': limited(int, 0)}
 
 _HELP = """\
 The storage array that all hosts of the fabric reach: logical units offered
@@ -26,27 +27,45 @@ by iSCSI targets, and its portals.  For example:
 
 
 def _call(args: Args, act: str, **what: typing.Any) -> typing.Any:
-    if not args.socket:
-        raise SystemExit('hyperv-sim: give --socket or set '
-                         '$HYPERV_SIM_SOCKET')
-    return remote.admin(args.socket, 'admin.san.' + act, **what)
+    return cli_common.call(args, 'admin.san.' + act, **what)
 
 
-def _luns(args: Args) -> int:
-    for row in _call(args, 'luns'):
-        print('%s  %d MiB  %s' % (row['name'], row['size_bytes'] // MIB,
-                                  row['unique_id']))
-        for text in row['offered'] + row['disks']:
-            print('    ' + text)
+def _table(view: str) -> typing.Callable[[Args], int]:
+    def run(args: Args) -> int:
+        from . import show
+        cli_common.show(show.table(view, _call(args, view)))
+        return 0
+    return run
+
+
+def _delete_lun(args: Args) -> int:
+    _call(args, 'lun', name=args.name)      # says if there is none
+    _call(args, 'delete_lun', name=args.name)
     return 0
 
 
-def _targets(args: Args) -> int:
+def _delete_target(args: Args) -> int:
+    _target(args)
+    _call(args, 'delete_target', iqn=args.iqn)
+    return 0
+
+
+def _unmap(args: Args) -> int:
+    if str(args.number) not in _target(args)['luns']:
+        raise LookupError(f'{args.iqn} has no unit {args.number}')
+    _call(args, 'unmap', iqn=args.iqn, number=args.number)
+    return 0
+
+
+def _target(args: Args) -> typing.Dict[str, typing.Any]:
+    """The target that is meant.
+
+    :raises LookupError: there is none.
+    """
     for row in _call(args, 'targets'):
-        print('%s  at %s' % (row['iqn'], ' '.join(row['portals'])))
-        for number, name in row['luns'].items():
-            print('    %s: %s' % (number, name))
-    return 0
+        if row['iqn'].lower() == args.iqn.lower():
+            return dict(row)
+    raise LookupError(f'no target {args.iqn}')
 
 
 def _create_lun(args: Args) -> int:
@@ -79,26 +98,24 @@ def add(commands: typing.Any, sub: Sub, socket: Socket) -> None:
     parser = sub(commands, 'san', None, 'the storage array', _HELP)
     acts = parser.add_subparsers(metavar='ACT', required=True)
     for name, function, summary, names in (
-            ('luns', _luns, 'the units, and who has them', ()),
-            ('targets', _targets, 'the targets', ()),
+            ('luns', _table('luns'), 'the units, and who has them', ()),
+            ('targets', _table('targets'), 'the targets', ()),
             ('create-lun', _create_lun, 'a unit of zeros', ('name', 'mib')),
             ('extend', _extend, 'grow a unit', ('name', 'mib')),
-            ('delete-lun', _simple('delete_lun', 'name'),
+            ('delete-lun', _delete_lun,
              'remove a unit, in use or not', ('name',)),
             ('create-target', _create_target, 'an iSCSI target', ('iqn',)),
-            ('delete-target', _simple('delete_target', 'iqn'),
+            ('delete-target', _delete_target,
              'remove a target; sessions break', ('iqn',)),
             ('map', _simple('map', 'iqn', 'number', 'lun'),
              'offer a unit behind a target', ('iqn', 'number', 'lun')),
-            ('unmap', _simple('unmap', 'iqn', 'number'),
-             'take a unit away', ('iqn', 'number')),
+            ('unmap', _unmap, 'take a unit away', ('iqn', 'number')),
             ('down', _simple('port_down', 'port'), 'let a portal or port '
              'fail', ('port',)),
             ('up', _simple('port_up', 'port'), 'repair it', ('port',))):
         one = sub(acts, name, function, summary)
         for argument in names:
-            one.add_argument(
-                argument, type=int if argument in ('mib', 'number') else str)
+            one.add_argument(argument, type=_TYPES.get(argument, str))
         if name == 'create-target':
             one.add_argument('portal', nargs='+', metavar='ADDRESS:PORT')
             one.add_argument('--chap', nargs=2, metavar=('USER', 'SECRET'))

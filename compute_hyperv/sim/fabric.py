@@ -6,11 +6,13 @@ from __future__ import annotations
 import collections.abc
 import math
 import os
+import re
 import types
 import typing
 
 from . import clock as clock_module
 from . import current
+from . import facts as facts_module
 from . import faults
 from . import host as host_module
 from . import native
@@ -22,6 +24,7 @@ from .host import HostSpec
 
 Sizes = typing.Mapping[str, float]
 GIB = 1 << 30
+_SHARE = re.compile(r'\\\\[^\\/]+\\[^\\/]+')
 _NONE: Sizes = types.MappingProxyType({})
 Check = typing.Callable[['Fabric'], typing.Iterable[str]]
 
@@ -35,6 +38,29 @@ def check(function: Check) -> Check:
     """
     _checks.append(function)
     return function
+
+
+def _check_facts(path: str, facts: typing.Any) -> None:
+    """Refuse a file that describes no fabric.
+
+    :raises ValueError: with what is wrong.
+    """
+    if not isinstance(facts, dict) or not facts.get('hosts') or (
+            not isinstance(facts['hosts'], list)):
+        raise ValueError(f'{path}: a list of hosts is missing; "hyperv-sim '
+                         f'serve --help" shows one')
+    facts_module.known(path, facts, (
+        'root', 'hosts', 'clock', 'scale', 'shares', 'csvs'))
+    for one in facts['hosts']:
+        if not isinstance(one, str):
+            facts_module.mapping(path, 'a host', one)
+    facts_module.number(path, 'scale', facts.get('scale', 1.0), 0)
+    for name in ('shares', 'csvs'):
+        facts_module.sizes(path, name, facts.get(name, {}))
+    for unc in facts.get('shares', {}):
+        if not _SHARE.fullmatch(unc):
+            raise ValueError(f'{path}: {unc} is no share, such as '
+                             f'\\\\SERVER\\share')
 
 
 class Hosts(collections.abc.Mapping[str, Host]):
@@ -125,13 +151,7 @@ class Fabric:
                 facts = yaml.safe_load(stream)
             except yaml.YAMLError as exc:
                 raise ValueError(f'{path}: {exc}') from exc
-        if not isinstance(facts, dict) or not isinstance(
-                facts.get('hosts'), list):
-            raise ValueError(f'{path}: hosts are missing')
-        unknown = set(facts) - {'root', 'hosts', 'clock', 'scale',
-                                'shares', 'csvs'}
-        if unknown:
-            raise ValueError(f'{path}: {sorted(unknown)} unknown')
+        _check_facts(path, facts)
         root = root_dir or os.path.join(
             os.path.dirname(os.path.abspath(path)),
             facts.get('root', 'fabric'))

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-import collections.abc
 import dataclasses
 import gc
 import importlib
 import itertools
+import re
 import sys
 import typing
 import uuid
 
 from . import errors
+from . import facts as facts_module
 from . import fchba
 from . import hostluns
 from . import initiator
@@ -39,6 +40,15 @@ _NAMESPACE_OF = {'clustering': 'root/mscluster', 'dns': 'root/microsoftdns',
                  'shielding': 'root/msps'}
 _CLASSES_OF = {'iscsi-target': 'wt_'}
 _FEATURES = frozenset(_NAMESPACE_OF) | frozenset(_CLASSES_OF)
+#: further facts of a host that providers look for, see HostSpec.extra
+EXTRA = frozenset((
+    'accounts', 'cpu_mhz', 'cpu_name', 'cpu_vendor', 'dns_domain',
+    'fc_hbas', 'features', 'gpus', 'guarded', 'iscsi_initiators',
+    'iscsi_name', 'live_migration', 'long_paths', 'migration_addresses',
+    'mpio', 'mpio_claims', 'pci', 'processor_features', 'san_policy',
+    'smb_shares'))
+_COMPUTER_NAME = re.compile(r'[^\s\\/:*?"<>|.,]{1,63}')
+_DRIVE = re.compile('[A-Za-z]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,40 +114,54 @@ class HostSpec:
             return spec
         facts: typing.Dict[str, typing.Any] = (
             {'name': spec} if isinstance(spec, str) else dict(spec))
-        known = {one.name for one in dataclasses.fields(cls)}
-        if not set(facts) <= known:
-            raise ValueError(f'host: {sorted(set(facts) - known)} unknown')
-        cls._check_types(facts)
+        if not _COMPUTER_NAME.fullmatch(str(facts.get('name', ''))):
+            raise ValueError(f'a host has no name, or one that no computer '
+                             f'can have: {facts.get("name")!r}')
+        where = f'host {facts["name"]}'
+        facts_module.known(where, facts,
+                           [one.name for one in dataclasses.fields(cls)])
+        cls._check_values(where, facts)
         if 'switches' in facts:
-            facts['switches'] = tuple(map(_switch, facts['switches']))
-        facts['windows'] = str(facts.get('windows', '2022'))
+            facts['switches'] = tuple(_switch(where, one)
+                                      for one in facts['switches'])
+        for name in ('name', 'windows'):
+            facts[name] = str(facts.get(name, '2022'))
         facts['features'] = tuple(facts.get('features', ()))
-        if not set(facts['features']) <= _FEATURES:
-            raise ValueError(f'host: features are {sorted(_FEATURES)}')
         return cls(**facts)
 
     @staticmethod
-    def _check_types(facts: typing.Mapping[str, typing.Any]) -> None:
-        if not isinstance(facts.get('name'), str):
-            raise ValueError('host: a name is missing')
+    def _check_values(where: str, facts: typing.Mapping[str, typing.Any]
+                      ) -> None:
         for name in ('cpus', 'memory_mib', 'numa_nodes'):
-            if not isinstance(facts.get(name, 1), int):
-                raise ValueError(f'host {facts["name"]}: {name} is no number')
-        for name in ('volumes', 'extra', 'quirks'):
-            if not isinstance(facts.get(name, {}), collections.abc.Mapping):
-                raise ValueError(f'host {facts["name"]}: {name} is no mapping')
+            facts_module.whole(where, name, facts.get(name, 1), 1)
+        for name in ('switches', 'features'):
+            facts_module.listed(where, name, facts.get(name, ()))
+        for name in ('extra', 'quirks'):
+            facts_module.mapping(where, name, facts.get(name, {}))
+        facts_module.sizes(where, 'volumes', facts.get('volumes', {}))
+        for letter in facts.get('volumes', {}):
+            if not _DRIVE.fullmatch(str(letter)):
+                raise ValueError(f'{where}: volumes: {letter} is no letter '
+                                 f'of a drive')
+        facts_module.known(f'{where}, features', facts.get('features', ()),
+                           _FEATURES)
+        facts_module.known(f'{where}, extra', facts.get('extra', {}), EXTRA)
+        facts_module.known(f'{where}, quirks', facts.get('quirks', {}), [
+            one.name for one in dataclasses.fields(profiles.FieldKnowledge)])
 
 
-def _switch(spec: typing.Union[SwitchSpec, str, typing.Mapping[
-        str, typing.Any]]) -> SwitchSpec:
+def _switch(where: str, spec: typing.Union[
+        SwitchSpec, str, typing.Mapping[str, typing.Any]]) -> SwitchSpec:
     if isinstance(spec, SwitchSpec):
         return spec
     if isinstance(spec, str):
         return SwitchSpec(spec)
-    try:
-        return SwitchSpec(**spec)
-    except TypeError as exc:
-        raise ValueError(f'switch: {exc}') from None
+    facts_module.mapping(where, 'a switch', spec)
+    facts_module.known(f'{where}, switch', spec, [
+        one.name for one in dataclasses.fields(SwitchSpec)])
+    if not isinstance(spec.get('name'), str):
+        raise ValueError(f'{where}: a switch has no name')
+    return SwitchSpec(**spec)
 
 
 def _pipes(host: 'Host') -> pipes.Pipes:

@@ -149,13 +149,27 @@ COLUMNS: typing.Dict[str, typing.List[Column]] = {
         ('state', _job_state, 'left'),
         ('started', lambda r: _clock(r['started']), 'left'),
         ('error', _plain('error'), 'left')],
+    'luns': [
+        ('unit', _plain('name'), 'left'),
+        ('size', lambda r: size(r['size_bytes']), 'right'),
+        ('id', _plain('unique_id'), 'left'),
+        ('offered as', lambda r: '\n'.join(r['offered']), 'left'),
+        ('disks', lambda r: '\n'.join(r['disks']), 'left')],
+    'targets': [
+        ('target', _plain('iqn'), 'left'),
+        ('portals', lambda r: '\n'.join(r['portals']), 'left'),
+        ('CHAP user', _plain('chap_user'), 'left'),
+        ('units', lambda r: '\n'.join(
+            f'{number}: {name}' for number, name in r['luns'].items()),
+         'left')],
     'sessions': [
         ('host', _plain('host'), 'left'),
         ('what', _plain('what'), 'left'),
         ('detail', _plain('detail'), 'left')]}
 
 _EMPTY = {'vms': 'no virtual machines', 'disks': 'no disks in use',
-          'jobs': 'no jobs', 'sessions': 'nobody uses the hosts'}
+          'luns': 'no logical units', 'jobs': 'no jobs',
+          'sessions': 'nobody uses the hosts'}
 
 
 def table(view: str, rows: typing.Sequence[Row]

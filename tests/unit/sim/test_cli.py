@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -130,28 +131,61 @@ class CommandsTest(unittest.TestCase):
                          self.run_script('HV1', 'web').returncode)
         self.assertEqual('clean\n', self.sim('check', '--mark'))
 
+    def test_files_since_the_mark_are_problems(self):
+        self.assertEqual('clean\n', self.sim(
+            'check', '--mark', '--ignore', r'*\_BASE\*.vhdx'))
+        for name in ('i/_base/image.vhdx', 'i/[1].txt'):
+            path = pathlib.Path(self.path('root'), 'hosts', 'HV1', 'C', name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        self.assertEqual('HV1: left behind: C:\\i\\[1].txt\n1 problem\n',
+                         self.sim('check', code=1))
+        self.assertEqual('clean\n', self.sim(
+            'check', '--mark', '--ignore', r'*\i\*'))
+        self.assertIn('--mark', self.sim('check', '--ignore', '*', code=1))
+
     def test_stop_ends_the_server(self):
         self.sim('stop')
         self.assertEqual(0, self.process.wait(10))
         self.assertIn('no fabric is served', self.sim('show', code=1))
 
     def test_what_cannot_be_done_is_told(self):
-        for args, text in ((('vm', 'off', 'nobody'), '0 VMs are named'),
+        for args, text in ((('vm', 'off', 'nobody'), 'no VM is named'),
                            (('host', 'off', 'HV9'), 'no host HV9'),
                            (('show', 'vms', '--on', 'HV9'), 'no host'),
                            (('show', 'vm'), 'name of a machine is missing'),
+                           (('show', 'vms', 'web'), 'one too many'),
+                           (('network', 'cut', 'HV1', 'hv1'), 'itself'),
+                           (('fault', 'add', '--kind', 'job'), 'percent'),
+                           (('san', 'delete-lun', 'v'), 'no logical unit v'),
+                           (('san', 'delete-target', 'v'), 'no target v'),
+                           (('exec', '--host', 'HV1'), 'a command is miss'),
                            (('fault', 'clear', '7'), 'no fault 7')):
             self.assertIn(text, self.sim(*args, code=1))
         done = self.run_script('HV9', 'web')
         self.assertEqual(1, done.returncode)
         self.assertIn('HV1, HV2', done.stderr)
 
-    def test_kind_that_no_call_has(self):
+    def test_faults_that_make_no_sense(self):
         """A misspelt kind would never strike, and nobody would know."""
-        for args in (('add', '--kind', 'metod'), ('latency', 'metod', '1')):
+        for args in (('add', '--kind', 'metod'), ('latency', 'metod', '1'),
+                     ('add', '--nth', '0'), ('add', '--times', '-1'),
+                     ('add', '--delay', '-1'), ('add', '--hresult', 'many'),
+                     ('add', '--at-percent', '101'), ('latency', 'get', '-1')):
             with self.assertRaises(SystemExit) as caught:
                 self.sim('fault', *args)
             self.assertEqual(2, caught.exception.code)
+
+    def test_machines_do_not_run_while_their_host_is_off(self):
+        for name in ('web', 'web'):
+            self.run_script('HV1', name)
+        self.assertRegex(self.sim('vm', 'start', 'web', code=1),
+                         '2 VMs are named web; .*[0-9A-F]{12} on HV1')
+        guid = json.loads(self.sim('show', 'vms', '--json'))[0]['guid']
+        self.assertIn('running: "hyperv-sim vm off" first',
+                      self.sim('vm', 'delete', guid, code=1))
+        self.sim('host', 'off', 'HV1')
+        self.assertIn('HV1 is off', self.sim('vm', 'start', guid, code=1))
 
     def test_exec_waits_for_the_server(self):
         self.sim('stop')

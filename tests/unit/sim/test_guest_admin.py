@@ -58,7 +58,7 @@ class GuestTest(sancase.SanCase):
                 ('ends at 67108864', ('write', 'vm', '0:0:0:2', 'x', '--at',
                                       str(64 * MIB))),
                 ('1 to 1048576', ('read', 'vm', '0:0:0:2', '--count', '0')),
-                ('0 VMs are named', ('disks', 'nobody'))):
+                ('no VM is named', ('disks', 'nobody'))):
             with self.subTest(args=args):
                 self.assertIn(text, self.guest(*args, code=1))
         self.power(OFF)

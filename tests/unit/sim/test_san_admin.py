@@ -85,7 +85,7 @@ class ServedTest(sancase.SanCase):
         self.command('san', 'map', DEMO, '0', 'v')
         self.log_in(DEMO, lun=0)
         self.assertIn('HV1 disk 1', self.command('san', 'luns'))
-        self.assertIn('    0: v', self.command('san', 'targets'))
+        self.assertIn(' 0: v', self.command('san', 'targets'))
         self.assertIn(DEMO, self.command('show', 'sessions', '--json'))
         self.command('san', 'down', PORTAL)
         self.assertIn('broken', self.command('show', 'sessions', '--json'))
