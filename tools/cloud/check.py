@@ -213,20 +213,8 @@ class _Check:
         return ''
 
     def clean(self) -> str:
-        """Nothing is left on the hosts.
-
-        The simulator notices that a nova-compute has ended when the call in
-        which it waits for events returns, seconds later.
-        """
-        deadline = time.monotonic() + _NOTICE_TIMEOUT_S
-        while True:
-            try:
-                answer = self._cloud.simulator.ask('check')
-                return answer.strip().splitlines()[-1]
-            except errors.DemoError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(1)
+        """Nothing is left on the hosts, files included."""
+        return self._cloud.simulator.check_clean(_NOTICE_TIMEOUT_S)
 
 
 def run(layout: layouts.Layout, show: progress.Progress,
@@ -237,7 +225,7 @@ def run(layout: layouts.Layout, show: progress.Progress,
 
     :returns: the exit code.
     """
-    cloud = clouds.Cloud(layout, show, _TIME_SCALE)
+    cloud = clouds.Cloud(layout, show, _TIME_SCALE, strict=True)
     with cloud.locked():
         cloud.clean()
         try:

@@ -41,14 +41,15 @@ class Cloud:
 
     :param time_scale: what the simulated guests' boot times and the like
         are multiplied with.
+    :param strict: see :class:`simulator.Simulator`.
     """
 
     def __init__(self, layout: layouts.Layout, show: progress.Progress,
-                 time_scale: float = 1.0) -> None:
+                 time_scale: float = 1.0, strict: bool = False) -> None:
         self.layout = layout
         self.procs = processes.Processes(layout)
         self.simulator = simulator.Simulator(layout, self.procs,
-                                             time_scale)
+                                             time_scale, strict)
         self._show = show
 
     @contextlib.contextmanager

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import pathlib
 import socket
+import time
 from typing import Any
 
 from compute_hyperv.sim import remote
@@ -23,14 +24,27 @@ HOST = {'windows': '2022', 'cpus': 8, 'memory_mib': 16384,
         'quirks': {'migration_mib_per_s': 110}}
 
 
+#: what nova-compute keeps when its last server is gone
+_ID = '-'.join('?' * count for count in (8, 4, 4, 4, 12))
+KEPT = [rf'{configs.INSTANCES_PATH}\{name}' for name in (
+    rf'_base\{_ID}.vhdx', rf'_base\{_ID}.vhd', rf'_base\{_ID}_*.vhd',
+    rf'_base\{_ID}.iso', '_base\\', rf'locks\hyperv-*-{_ID}.lock',
+    'export\\')]
+
+
 class Simulator:
-    """Starts and asks the fabric server of one cloud."""
+    """Starts and asks the fabric server of one cloud.
+
+    :param strict: files that the nodes leave behind count in ``check``.
+    """
 
     def __init__(self, layout: layouts.Layout,
-                 procs: processes.Processes, time_scale: float) -> None:
+                 procs: processes.Processes, time_scale: float,
+                 strict: bool = False) -> None:
         self._layout = layout
         self._procs = procs
         self._time_scale = time_scale
+        self._strict = strict
 
     @property
     def socket_path(self) -> pathlib.Path:
@@ -54,6 +68,9 @@ class Simulator:
             '--socket', str(self.socket_path)])
         self._procs.wait('hyperv-sim', self._listens, 30,
                          'the simulated hosts answer')
+        if self._strict:
+            # Before a nova-compute runs, so that what it opens counts too.
+            self.call('mark', ignore=KEPT)
         return f'{" and ".join(layouts.NODES)}, Windows {HOST["windows"]}'
 
     def prefix(self, node: str) -> list[str]:
@@ -70,6 +87,23 @@ class Simulator:
             self._layout, [self._layout.program('hyperv-sim'), *words,
                            '--socket', str(self.socket_path)],
             f'hyperv-sim-{words[0]}', 60)
+
+    def check_clean(self, patience_s: float) -> str:
+        """What ``hyperv-sim check`` says of hosts that nobody uses any more.
+
+        The server notices that a process has ended when the call in which
+        that waited for events returns, seconds later.
+
+        :raises DemoError: something is left after *patience_s* seconds.
+        """
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                return self.ask('check').strip().replace('\n', '; ')
+            except errors.DemoError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(1)
 
     def call(self, act: str, **args: Any) -> Any:
         """What ``hyperv-sim`` would ask of the server, as data.
