@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Sequence
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -46,8 +47,12 @@ def main(argv: Sequence[str]) -> int:
 
     :returns: the exit code.
     """
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    _refuse_stray(parser, args)
     os.umask(0o077)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     show = progress.Progress()
     try:
         return _COMMANDS[args.command](args, show)
@@ -60,12 +65,16 @@ def main(argv: Sequence[str]) -> int:
         return 0
     except OSError as exc:      # a folder that cannot be written, a full disk
         show.close()
-        _explain(errors.DemoError(str(exc)))
+        _explain(errors.DemoError(
+            f'{exc.filename}: {exc.strerror}.' if exc.filename else str(exc)))
         return 1
     except KeyboardInterrupt:
         show.close()
-        print('\nInterrupted. The same command goes on from here; '
-              '"tools/demo down" ends what runs.', file=sys.stderr)
+        print('\nInterrupted.', file=sys.stderr)
+        if args.command == 'up':
+            down = layouts.Layout(_base_dir(args)).command('down')
+            print(f'The same command goes on from here; "{down}" ends what '
+                  f'runs.', file=sys.stderr)
         return 130
     finally:
         show.close()
@@ -80,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('name', nargs='?',
                         help='for boot, migrate: the server')
     parser.add_argument(
-        '--dir', type=pathlib.Path, default=layouts.CHECKOUT_DIR / '.demo',
+        '--dir', type=pathlib.Path, default=layouts.DEFAULT_DIR,
         metavar='FOLDER', help='where everything is kept '
         '(default: .demo in the checkout)')
     parser.add_argument(
@@ -93,6 +102,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--keep-packages', action='store_true',
                         help='for clean: leave the Python packages')
     return parser
+
+
+def _refuse_stray(parser: argparse.ArgumentParser,
+                  args: argparse.Namespace) -> None:
+    """Refuse what the command would not heed."""
+    takes = {'boot': ('name', 'host'), 'migrate': ('name', 'host'),
+             'up': ('port',), 'check': ('port',), 'clean': ('keep_packages',)}
+    words = {'name': args.name, 'host': '--host', 'port': '--port',
+             'keep_packages': '--keep-packages'}
+    for name, word in words.items():
+        if getattr(args, name) not in (None, False) and (
+                name not in takes.get(args.command, ())):
+            parser.error(f'{args.command} does not take {word}')
 
 
 def _up(args: argparse.Namespace, show: progress.Progress) -> int:
@@ -148,8 +170,8 @@ def _client(cloud: clouds.Cloud, show: progress.Progress) -> clients.Client:
     if stopped:
         raise errors.DemoError(
             f'{", ".join(stopped)} of the cloud in {cloud.layout.base_dir} '
-            f'do{"es" if len(stopped) == 1 else ""} not run: "tools/demo up" '
-            f'first.')
+            f'do{"es" if len(stopped) == 1 else ""} not run: '
+            f'"{cloud.layout.command("up")}" first.')
     return clients.Client(cloud.layout, settings, show)
 
 
@@ -195,7 +217,9 @@ def _clean(args: argparse.Namespace, show: progress.Progress) -> int:
         if cloud.layout.root_dir.is_dir():
             with cloud.locked(), show.step(f'Remove {cloud.layout.root_dir}'):
                 cloud.clean()
-    if not args.keep_packages:
+    if not base_dir.is_dir():
+        show.say(f'There is nothing in {base_dir}.')
+    elif not args.keep_packages:
         with show.step('Remove the Python packages'):
             packages.remove(base_dir)
     return 0

@@ -77,8 +77,8 @@ class Cloud:
         known = layouts.load_settings(self.layout)
         if known is None:
             raise errors.DemoError(
-                f'No cloud in {self.layout.base_dir}: "tools/demo up" '
-                f'makes one.')
+                f'No cloud in {self.layout.base_dir}: '
+                f'"{self.layout.command("up")}" makes one.')
         return known
 
     def up(self, first_port: int | None = None) -> None:

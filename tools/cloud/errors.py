@@ -21,6 +21,10 @@ class DemoError(Exception):
         self.log_path = log_path
 
 
+class Interrupted(DemoError):
+    """Somebody wants the program to end; what went on was ended."""
+
+
 def tail(path: pathlib.Path, lines: int = 20) -> list[str]:
     """The last lines of a log, none if it does not exist."""
     try:

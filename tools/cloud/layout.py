@@ -8,11 +8,14 @@ import json
 import os
 import pathlib
 import secrets
+import shlex
 import socket
 
 from cloud import errors
 
 CHECKOUT_DIR = pathlib.Path(__file__).resolve().parents[2]
+#: where a cloud is without "--dir"
+DEFAULT_DIR = CHECKOUT_DIR / '.demo'
 
 #: offset of every service from the cloud's first port
 PORTS = {'keystone': 0, 'placement': 1, 'glance': 2, 'neutron': 3, 'nova': 4,
@@ -79,6 +82,12 @@ class Layout:
         """Credentials to source in a shell."""
         return self.root_dir / 'openrc'
 
+    def command(self, words: str) -> str:
+        """What a person types for this cloud: ``tools/demo`` and *words*."""
+        if self.base_dir == DEFAULT_DIR:
+            return f'tools/demo {words}'
+        return f'tools/demo {words} --dir {shlex.quote(str(self.base_dir))}'
+
     def program(self, name: str) -> str:
         """The path of a program of the venv."""
         return str(self.venv_dir / 'bin' / name)
@@ -130,8 +139,8 @@ def load_settings(layout: Layout) -> Settings | None:
         return None
     except (TypeError, ValueError) as exc:
         raise errors.DemoError(
-            f'{path} cannot be read ({exc}); "tools/demo clean" starts '
-            f'anew.') from exc
+            f'{path} cannot be read ({exc}); "{layout.command("clean")}" '
+            f'starts anew.') from exc
 
 
 def settle(layout: Layout, first_port: int | None = None) -> Settings:
@@ -141,8 +150,10 @@ def settle(layout: Layout, first_port: int | None = None) -> Settings:
         if first_port not in (None, known.first_port):
             raise errors.DemoError(
                 f'This cloud uses the ports from {known.first_port} on; '
-                f'"tools/demo clean" first, then choose others.')
+                f'"{layout.command("clean")}" first, then choose others.')
         return known
+    if first_port is not None:
+        refuse_ports(first_port)
     chosen = Settings(
         first_port=first_port or free_ports(),
         admin_password=secrets.token_hex(8),
@@ -152,6 +163,24 @@ def settle(layout: Layout, first_port: int | None = None) -> Settings:
     path.touch(0o600)
     path.write_text(json.dumps(dataclasses.asdict(chosen), indent=1))
     return chosen
+
+
+def refuse_ports(first_port: int) -> None:
+    """Refuse a range of ports of which some cannot be used.
+
+    :raises DemoError: with the first of them.
+    """
+    last = first_port + PORT_SPAN - 1
+    if first_port < 1024 or last > 65535:
+        raise errors.DemoError(
+            f'The ports {first_port} to {last} cannot be used: "--port" may '
+            f'be 1024 to {65536 - PORT_SPAN}.')
+    for port in range(first_port, last + 1):
+        if not is_free(port):
+            raise errors.DemoError(
+                f'Another program uses port {port}: the cloud needs all from '
+                f'{first_port} to {last}. Without "--port" a free range is '
+                f'looked for.')
 
 
 def free_ports() -> int:

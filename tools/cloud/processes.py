@@ -19,6 +19,7 @@ import pathlib
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from typing import IO
 
@@ -30,6 +31,9 @@ MARK = 'COMPUTE_HYPERV_DEMO'
 #: variables that would change how our programs run
 _FOREIGN = ('PYTHONDONTWRITEBYTECODE', 'PYTHONPATH', 'PYTHONHOME',
             'PYTHONUNBUFFERED', 'VIRTUAL_ENV')
+#: commands that run to their end, and whether they shall go on
+_commands: set[subprocess.Popen[bytes]] = set()
+_interrupted = threading.Event()
 _PAGE_MIB = os.sysconf('SC_PAGE_SIZE') / 2 ** 20
 _TICKS = os.sysconf('SC_CLK_TCK')
 
@@ -211,21 +215,41 @@ def open_log(layout: layouts.Layout, name: str,
     return log
 
 
+def interrupt() -> None:
+    """End the commands that run, and all waiting, in other threads.
+
+    The processes of the cloud go on.
+    """
+    _interrupted.set()
+    for child in list(_commands):
+        child.terminate()
+
+
 def _finish(layout: layouts.Layout, command: Sequence[str],
             stdout: IO[bytes], stderr: IO[bytes], timeout_s: float,
             env: dict[str, str] | None) -> None:
     path = pathlib.Path(stderr.name)
     name = path.stem
-    try:
-        done = subprocess.run(
+    if _interrupted.is_set():
+        raise errors.Interrupted(f'{name} was not begun.')
+    with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-            check=False, env=environment(layout, env), timeout=timeout_s)
-    except subprocess.TimeoutExpired as exc:
-        raise errors.DemoError(
-            f'{name} took longer than {timeout_s:.0f} s.', path) from exc
-    if done.returncode:
-        raise errors.DemoError(f'{name} failed with code {done.returncode}.',
-                               path)
+            env=environment(layout, env)) as child:
+        _commands.add(child)
+        if _interrupted.is_set():       # which has not seen this one
+            child.terminate()
+        try:
+            code = child.wait(timeout_s)
+        except subprocess.TimeoutExpired as exc:
+            raise errors.DemoError(
+                f'{name} took longer than {timeout_s:.0f} s.', path) from exc
+        finally:
+            _commands.discard(child)
+            child.kill()
+    if _interrupted.is_set():
+        raise errors.Interrupted(f'{name} was interrupted.')
+    if code:
+        raise errors.DemoError(f'{name} failed with code {code}.', path)
 
 
 def until(check: Callable[[], bool], timeout_s: float, what: str,
@@ -238,7 +262,8 @@ def until(check: Callable[[], bool], timeout_s: float, what: str,
     while not check():
         if time.monotonic() > deadline:
             raise errors.DemoError(f'{what}: not within {timeout_s:.0f} s.')
-        time.sleep(interval_s)
+        if _interrupted.wait(interval_s):
+            raise errors.Interrupted(f'{what}: not waited for.')
 
 
 def _read(path: str) -> bytes:

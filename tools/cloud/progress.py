@@ -16,7 +16,9 @@ import threading
 import time
 from typing import TextIO
 
-_COLOURS = {'ok': '32', 'FAIL': '31', 'skip': '33', 'title': '1', 'dim': '2'}
+from cloud import errors
+
+_COLOURS = {'ok': '32', 'FAIL': '31', 'stop': '33', 'title': '1', 'dim': '2'}
 
 
 class Step:
@@ -87,6 +89,9 @@ class Progress:
         try:
             yield step
             verdict = 'ok'
+        except (errors.Interrupted, KeyboardInterrupt):
+            verdict = 'stop'
+            raise
         finally:
             with self._lock:
                 self._running.remove(step)

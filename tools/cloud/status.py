@@ -37,19 +37,16 @@ def show_server(cloud: clouds.Cloud, client: clients.Client,
 def how_to_go_on(cloud: clouds.Cloud, show: progress.Progress) -> None:
     """The next things to type."""
     layout = cloud.layout
-    default = layouts.CHECKOUT_DIR / '.demo'
-    folder = '' if layout.base_dir == default else (
-        f' --dir {shlex.quote(str(layout.base_dir))}')
     openrc = shlex.quote(str(layout.openrc_path))
     rows = [
         ('For openstack, hyperv-sim', f'. {openrc}'),
-        ('One more server', f'tools/demo boot NAME --host HV2{folder}'),
-        ('Move it while it runs', f'tools/demo migrate NAME{folder}'),
+        ('One more server', layout.command('boot NAME --host HV2')),
+        ('Move it while it runs', layout.command('migrate NAME')),
         ('The simulated hosts', 'hyperv-sim show, hyperv-sim --help'),
         ('Logs', f'{layout.log_dir}/'),
-        ('What runs', f'tools/demo status{folder}'),
-        ('Stop, keep everything', f'tools/demo down{folder}'),
-        ('Stop, remove everything', f'tools/demo clean{folder}')]
+        ('What runs', layout.command('status')),
+        ('Stop, keep everything', layout.command('down')),
+        ('Stop, remove everything', layout.command('clean'))]
     for what, command in rows:
         show.say(f'  {what:<26}{command}')
 
@@ -75,10 +72,14 @@ def report(cloud: clouds.Cloud, show: progress.Progress) -> int:
                  f'{_address(settings, name)}'.rstrip())
     show.say(f'{"":<29}{total_mib:>15.0f}')
     stopped = cloud.stopped()
+    if len(stopped) == len(names):
+        show.say(f'\nThe cloud is down. "{cloud.layout.command("up")}" '
+                 f'starts it.')
+        return 1
     if stopped:
         show.say(f'\n{len(stopped)} of {len(names)} processes do not run. '
-                 f'"tools/demo up" starts them; why one has ended is in '
-                 f'{cloud.layout.log_dir}/')
+                 f'"{cloud.layout.command("up")}" starts them; why one has '
+                 f'ended is in {cloud.layout.log_dir}/')
         return 1
     client = clients.Client(cloud.layout, settings, show)
     client.show('server', 'list', '--long', '-c', 'Name', '-c', 'Status',

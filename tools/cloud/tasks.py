@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import concurrent.futures
 import dataclasses
 
+from cloud import processes
 from cloud import progress
 
 
@@ -55,7 +56,12 @@ def run(tasks: Sequence[Task], show: progress.Progress,
                     running[pool.submit(_perform, task, show)] = task.name
             if not running:
                 break
-            for future in _first(running):
+            try:
+                ended = _first(running)
+            except KeyboardInterrupt:
+                processes.interrupt()
+                raise
+            for future in ended:
                 done.add(running.pop(future))
                 if future.exception():
                     failures.append(future.exception())

@@ -36,6 +36,25 @@ class SettingsTest(_Folder):
         with self.assertRaisesRegex(errors.DemoError, '25000'):
             layout.settle(self.layout, 26000)
 
+    def test_ports_that_cannot_be_used_are_refused_and_not_kept(self):
+        base = layout.free_ports()
+        with socket.socket() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(('127.0.0.1', base + 7))
+            taken.listen()
+            for port, text in ((80, '1024'), (65500, '65476'),
+                               (base, f'port {base + 7}')):
+                with self.assertRaisesRegex(errors.DemoError, text):
+                    layout.settle(self.layout, port)
+        self.assertIsNone(layout.load_settings(self.layout))
+        self.assertEqual(base, layout.settle(self.layout, base).first_port)
+
+    def test_commands_name_a_folder_that_is_not_the_default(self):
+        self.assertEqual(f'tools/demo down --dir {self.layout.base_dir}',
+                         self.layout.command('down'))
+        self.assertEqual('tools/demo down', layout.Layout(
+            layout.DEFAULT_DIR).command('down'))
+
     def test_damaged_settings_are_told_and_not_replaced(self):
         path = self.layout.root_dir / 'cloud.json'
         path.write_text('{"first_port": 1')
