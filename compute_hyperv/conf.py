@@ -43,7 +43,8 @@ _machine_opts = [
         'instance_automatic_shutdown', default=False,
         help="Shuts instances down when the host shuts down. By default "
              "Hyper-V saves their memory instead, which takes disk space and "
-             "time but keeps the guests' state."),
+             "time but keeps the guests' state. It acts on instances created "
+             "or resized afterwards."),
     cfg.BoolOpt(
         'enable_remotefx', default=False,
         help="Has no effect in this release: flavors that ask for RemoteFX "
