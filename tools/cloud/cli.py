@@ -65,8 +65,11 @@ def main(argv: Sequence[str]) -> int:
         return 0
     except OSError as exc:      # a folder that cannot be written, a full disk
         show.close()
-        _explain(errors.DemoError(
-            f'{exc.filename}: {exc.strerror}.' if exc.filename else str(exc)))
+        text = (f'{exc.filename}: {exc.strerror}.' if exc.filename
+                else str(exc))
+        if isinstance(exc, PermissionError):
+            text += ' "--dir FOLDER" takes another place.'
+        _explain(errors.DemoError(text))
         return 1
     except KeyboardInterrupt:
         show.close()

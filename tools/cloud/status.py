@@ -48,7 +48,7 @@ def how_to_go_on(cloud: clouds.Cloud, show: progress.Progress) -> None:
         ('Stop, keep everything', layout.command('down')),
         ('Stop, remove everything', layout.command('clean'))]
     for what, command in rows:
-        show.say(f'  {what:<26}{command}')
+        show.say(f'  {what:<27}{command}')
 
 
 def report(cloud: clouds.Cloud, show: progress.Progress) -> int:
