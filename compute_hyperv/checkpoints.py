@@ -20,8 +20,9 @@ LOG = logging.getLogger(__name__)
 #: How the checkpoints made here are called; what is left of a process that
 #: was killed is known by it.
 NAME_PREFIX = 'OpenStack '
-#: File in the export directory with the WMI paths of the checkpoints that a
-#: VM had before: Hyper-V makes one under another name first.
+#: File in the export directory: the WMI paths of the checkpoints that a VM
+#: had before, for Hyper-V makes one under another name first, and the type
+#: of its checkpoints, if that is changed meanwhile.
 NOTE = 'checkpoints.json'
 #: Msvm_VirtualSystemSettingData.UserSnapshotType: production checkpoints,
 #: never one without the guest's help.
@@ -131,9 +132,11 @@ class Checkpoints:
                 if any(_is_of_checkpoint(path)
                        for path in medium.HostResource or ())}
 
-    def note(self, vm_name: str) -> str:
+    def note(self, vm_name: str, quiesced: bool) -> str:
         """What to write as :data:`NOTE` before :meth:`frozen`."""
-        return json.dumps(sorted(self._win.vm.get_vm_snapshots(vm_name)))
+        return json.dumps({
+            'checkpoints': sorted(self._win.vm.get_vm_snapshots(vm_name)),
+            'type': self._usual_type(vm_name) if quiesced else None})
 
     def remove_left(self, vm_name: str, names: set[str],
                     note: str = '') -> None:
@@ -143,11 +146,14 @@ class Checkpoints:
             what is not in there is of that one, whatever its name.
         :raises WaitTimeout: Hyper-V does not get it done.
         """
+        before, usual = _parsed(note, vm_name)
+        if usual is not None and usual != self._usual_type(vm_name):
+            self._restore_type(vm_name, usual)
         paths = {path for name in names
                  for path in self._win.vm.get_vm_snapshots(vm_name, name)}
         every = set(self._win.vm.get_vm_snapshots(vm_name))
-        if note:
-            paths |= every - set(json.loads(note))
+        if before is not None:
+            paths |= every - before
         operation.retry(
             self._remove_new, vm_name, every - paths,
             on=errors.OS_WIN_ERRORS, attempts=_REMOVE_ATTEMPTS,
@@ -169,16 +175,25 @@ class Checkpoints:
             return
         if not self._win.caps.production_checkpoints:
             raise exception.InstanceQuiesceNotSupported(instance_id=vm_name)
-        usual = self._win.vm._lookup_vm_check(vm_name).UserSnapshotType
+        usual = self._usual_type(vm_name)
         self._set_type(vm_name, _PRODUCTION_ONLY)
         try:
             yield
         finally:
-            operation.retry(self._set_type, vm_name, usual,
-                            on=errors.OS_WIN_ERRORS,
-                            attempts=_REMOVE_ATTEMPTS, clock=self._clock)
+            self._restore_type(vm_name, usual)
 
-    def _set_type(self, vm_name: str, snapshot_type: int) -> None:
+    def _usual_type(self, vm_name: str) -> int | None:
+        """What checkpoints of a VM are; None on hosts with one type only."""
+        if not self._win.caps.production_checkpoints:
+            return None
+        return int(self._win.vm._lookup_vm_check(vm_name).UserSnapshotType)
+
+    def _restore_type(self, vm_name: str, snapshot_type: int | None) -> None:
+        operation.retry(self._set_type, vm_name, snapshot_type,
+                        on=errors.OS_WIN_ERRORS, attempts=_REMOVE_ATTEMPTS,
+                        clock=self._clock)
+
+    def _set_type(self, vm_name: str, snapshot_type: int | None) -> None:
         settings = self._win.vm._lookup_vm_check(vm_name)
         settings.UserSnapshotType = snapshot_type
         self._win.vm._modify_virtual_system(settings)
@@ -212,6 +227,25 @@ class Checkpoints:
     def _remove_one(self, path: str) -> None:
         with jobwaits.within(self._merge_timeout_s):
             self._win.vm.remove_vm_snapshot(path)
+
+
+def _parsed(note: str, vm_name: str) -> tuple[set[str] | None, int | None]:
+    """Checkpoints that were there before, and their type, of a NOTE.
+
+    None is what it does not tell; earlier releases noted no type.
+    """
+    if not note:
+        return None, None
+    try:
+        found = json.loads(note)
+        if isinstance(found, list):
+            found = {'checkpoints': found, 'type': None}
+        return set(found['checkpoints']), found['type']
+    except (ValueError, KeyError, TypeError) as exc:
+        LOG.warning("What a snapshot of %s noted is damaged: %s. Only "
+                    "checkpoints named %s... are removed.", vm_name, exc,
+                    NAME_PREFIX)
+        return None, None
 
 
 def _is_of_checkpoint(path: str) -> bool:

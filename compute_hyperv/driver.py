@@ -84,12 +84,13 @@ class HyperVDriver(volumemethods.VolumeMethods):
         self._service_host = host
 
     def process_instances_at_startup(self, context, instances):
-        self._ops.interrupted.process(context, self._service_host, instances)
-        return instances
+        return self._ops.interrupted.process(context, self._service_host,
+                                             instances)
 
     def cleanup_host(self, host):
         self._ops.events.stop()
         self._ops.recovery.stop()
+        self._ops.interrupted.stop()
         self._ops.console.stop_all()
 
     # -- host -------------------------------------------------------------
@@ -236,6 +237,7 @@ class HyperVDriver(volumemethods.VolumeMethods):
             return
         self._ops.migration.take_back(context, instance, network_info,
                                       block_device_info, power_on)
+        self._ops.interrupted.end_departure(context, instance, migration)
 
     # -- images -----------------------------------------------------------
 

@@ -3,7 +3,8 @@
 
 Hyper-V holds the files of a running VM's disks. To change them they are
 taken from it and given back, in the same place, with the guest standing
-still meanwhile.
+still meanwhile. What is noted before (``hostnotes``) lets the next service
+give them back, should this one be killed.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import hostnotes
 from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import operation
@@ -52,14 +54,28 @@ class HeldVolumes:
     """
 
     def __init__(self, *, win: oswin.Win, power: powerops.PowerOps,
-                 locks: locks.Locks, retry_interval_s: float,
+                 locks: locks.Locks, notes: hostnotes.HostNotes,
+                 retry_interval_s: float,
                  clock: operation.Clock = time) -> None:
         self._win = win
         self._power = power
         self._locks = locks
+        self._notes = notes
         self._drives = vmdrives.VmDrives(win)
         self._retry_interval_s = retry_interval_s
         self._clock = clock
+
+    @contextlib.contextmanager
+    def locked(self, instance: Any, volume_id: str) -> Iterator[None]:
+        """Nobody else here changes the instance inside the block.
+
+        :raises InstanceNotRunning: it has no VM here.
+        """
+        with self._locks.held(locks.instance(instance.uuid),
+                              locks.chain(volume_id)):
+            if self._win.find_owner(instance.name) != instance.uuid:
+                raise exception.InstanceNotRunning(instance_id=instance.uuid)
+            yield
 
     @contextlib.contextmanager
     def alone(self, instance: Any, volume_id: str) -> Iterator[None]:
@@ -68,10 +84,7 @@ class HeldVolumes:
         Nova's task state is for its API, and for its look at the power
         states: it stops servers that are saved without having been asked.
         """
-        with self._locks.held(locks.instance(instance.uuid),
-                              locks.chain(volume_id)):
-            if self._win.find_owner(instance.name) != instance.uuid:
-                raise exception.InstanceNotRunning(instance_id=instance.uuid)
+        with self.locked(instance, volume_id):
             instance.task_state = _BUSY
             instance.save(expected_task_state=[None])
             try:
@@ -87,6 +100,10 @@ class HeldVolumes:
                 exception.InstanceNotFound) as exc:
             LOG.info("The instance is being deleted: %s", exc,
                      instance=instance)
+
+    def has(self, vm_name: str, volume_id: str) -> bool:
+        """Whether a VM has a drive for a volume."""
+        return self._drives.tagged(vm_name, volume_id) is not None
 
     def path(self, vm_name: str, volume_id: str) -> str:
         """The file that a VM has for a volume.
@@ -116,12 +133,15 @@ class HeldVolumes:
             reason=f'{vm_name} has no file for volume {volume_id}')
 
     @contextlib.contextmanager
-    def released(self, instance: Any, volume_id: str) -> Iterator[Held]:
+    def released(self, instance: Any, volume_id: str,
+                 merge: tuple[str, str] | None = None) -> Iterator[Held]:
         """Nobody uses the files of a volume inside the block.
 
         When it is left the VM has the file that the block wants, or without
         a wish the one that it had, and the power state that it had.
 
+        :param merge: a file and its parent, if the block merges the one
+            into the other.
         :raises HyperVError: also if only that went wrong.
         """
         name = instance.name
@@ -131,12 +151,50 @@ class HeldVolumes:
         held = Held(paths=[path])
         with contextlib.ExitStack() as stack:
             # All of it runs, the last one first.
+            stack.callback(self._notes.remove, name, hostnotes.RELEASED)
+            self._notes.write(name, hostnotes.RELEASED, {
+                'volume': volume_id, 'path': path, 'state': before.name,
+                'limits': dataclasses.asdict(limits), 'merge': merge})
             stack.callback(self._retry, self._restore, instance, before)
             self._stop(instance, drive, before)
             stack.callback(self._give_back, name, drive, held, limits)
             if before in _LIVE and drive.slot.bus is not model.Bus.IDE:
                 self._drives.eject(name, drive)
             yield held
+
+    def take_up(self, instance: Any) -> None:
+        """Give back what a service that was killed had taken from a VM.
+
+        It gets the file that it had, for that has all its data, and its
+        power state; what was half merged is a chain again.
+
+        :raises HyperVError: to be repeated.
+        """
+        note = self._notes.read(instance.name, hostnotes.RELEASED)
+        if note is None:
+            return
+        with self._locks.held(locks.instance(instance.uuid),
+                              locks.chain(note['volume'])):
+            if self._win.find_owner(instance.name) == instance.uuid:
+                LOG.warning("nova-compute ended while volume %s was out of "
+                            "its drive; it gets it back.", note['volume'],
+                            instance=instance)
+                self._put_in_order(instance, note)
+            self._notes.remove(instance.name, hostnotes.RELEASED)
+
+    def _put_in_order(self, instance: Any, note: dict[str, Any]) -> None:
+        name = instance.name
+        drive = self._drives.tagged(name, note['volume'])
+        if drive is not None:
+            is_empty = self._drives.file_of(name, drive) is None
+            if note['merge'] and (is_empty
+                                  or self._win.state(name) not in _LIVE):
+                # Else the VM has it open, as it was before or will be.
+                self._retry(self._win.set_disk_parent, *note['merge'])
+            if is_empty:
+                self._retry(self._drives.insert, name, drive, note['path'],
+                            vmdrives.Limits(**note['limits']))
+        self._retry(self._restore, instance, oswin.VMState[note['state']])
 
     def _stop(self, instance: Any, drive: vmdrives.Drive,
               state: oswin.VMState) -> None:

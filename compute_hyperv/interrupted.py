@@ -13,6 +13,9 @@ being built, unshelved      what there is of it is removed; Nova puts it
 unshelved, and runs         it stays, for Nova may have deleted its image
                             already; Nova puts it in ERROR
 attaching a volume          it is detached, and available again
+a snapshot of a volume      its disk and its power are given back; Cinder
+                            hears how it went
+expected by a resize        it stays where it is
 arriving by a resize        what there is of it is removed and it arrives
                             anew, in the background: VERIFY_RESIZE, or
                             ERROR with the source's files untouched
@@ -20,6 +23,8 @@ leaving by a live           Hyper-V's job is ended and the target cleaned;
 migration, still here       Nova makes it ACTIVE
 leaving by a live           its arrival is completed: ACTIVE on the target
 migration, on the target
+leaving, and nobody can     its task stays; that is tried again
+tell where it is
 ==========================  ============================================
 """
 
@@ -30,13 +35,18 @@ from typing import Any
 
 from nova.compute import task_states
 from nova.compute import vm_states
+from nova import exception
 from nova import objects
 from oslo_log import log as logging
 
+from compute_hyperv import again
 from compute_hyperv import errors
+from compute_hyperv import heldvolumes
+from compute_hyperv import interruptedbooks
 from compute_hyperv import interruptedlive
 from compute_hyperv import interruptedmoves
 from compute_hyperv import oswin
+from compute_hyperv import volumesnapshots
 
 LOG = logging.getLogger(__name__)
 
@@ -56,34 +66,75 @@ class Interrupted:
     def __init__(self, *, win: oswin.Win, vms: Any, volumes: Any,
                  arrivals: interruptedmoves.InterruptedArrivals,
                  live: interruptedlive.InterruptedLive,
+                 books: interruptedbooks.InterruptedBooks,
+                 held: heldvolumes.HeldVolumes,
+                 snapshots: volumesnapshots.VolumeSnapshots,
                  cinder: Any) -> None:
         self._win = win
         self._arrivals = arrivals
         self._live = live
         self._vms = vms
         self._volumes = volumes
+        self._books = books
+        self._held = held
+        self._snapshots = snapshots
         self._cinder = cinder
+        self._again = again.Again()
 
     def repair(self, context: Any, instance: Any) -> bool:
         """See :meth:`interruptedmoves.InterruptedArrivals.repair`."""
         return self._arrivals.repair(context, instance)
 
+    def end_departure(self, context: Any, instance: Any,
+                      migration: Any) -> None:
+        """See :meth:`interruptedmoves.InterruptedArrivals.end_departure`."""
+        _try(functools.partial(self._arrivals.end_departure,
+                               migration=migration), context, instance)
+
     def process(self, context: Any, host: str,
-                instances: Iterable[Any]) -> None:
+                instances: Iterable[Any]) -> list[Any]:
         """Look after the instances of this host, each for itself.
 
         :param host: Nova's name of this host.
+        :returns: those that Nova can look at now.
         """
         _try(self._remove_planned, context, host)
-        _try(self._end_live, context, host)
-        for instance in instances:
+        _try(self._books.end_claims, context, host)
+        leaving: set[str] = set()
+        _try(functools.partial(self._end_live, leaving), context, host)
+        found = [instance for instance in instances
+                 if instance.uuid not in leaving]
+        for instance in found:
             _try(functools.partial(self._look_after, host), context,
                  instance)
+        return found
 
-    def _end_live(self, context: Any, host: str) -> None:
+    def stop(self) -> None:
+        """End with the service; idempotent."""
+        self._again.stop()
+
+    def _end_live(self, leaving: set[str], context: Any, host: str) -> None:
         for migration in interruptedlive.under_way(context, host):
             if migration.source_compute == host:
-                _try(self._live.end, context, migration)
+                error = _try(self._live.end, context, migration)
+                if error and not isinstance(error,
+                                            exception.InstanceNotFound):
+                    leaving.add(migration.instance_uuid)
+                    self._again.start(
+                        f'migration of {migration.instance_uuid}',
+                        self._live.end_later, context, migration)
+
+    def _take_up_volumes(self, context: Any, instance: Any) -> None:
+        """Nova clears the state that is Cinder's lock on the instance."""
+        self._held.take_up(instance)
+        self._snapshots.take_up(context, instance)
+
+    def _take_up_again(self, context: Any, uuid: str) -> None:
+        try:
+            instance = objects.Instance.get_by_uuid(context, uuid)
+        except exception.InstanceNotFound:
+            return
+        self._take_up_volumes(context, instance)
 
     def _remove_planned(self, context: Any, host: str) -> None:
         """Remove planned VMs, which block the next migration.
@@ -105,6 +156,9 @@ class Interrupted:
             instance.refresh()
         if instance.host != host or instance.vm_state in _LEFT_ALONE:
             return
+        if _try(self._take_up_volumes, context, instance):
+            self._again.start(f'volumes of {instance.uuid}',
+                              self._take_up_again, context, instance.uuid)
         if (instance.vm_state == vm_states.BUILDING
                 or instance.task_state in _BUILDING):
             if (instance.vm_state == vm_states.SHELVED_OFFLOADED
@@ -151,10 +205,14 @@ class Interrupted:
         mapping.destroy()
 
 
-def _try(part: Callable[..., None], context: Any, subject: Any) -> None:
+def _try(part: Callable[..., None], context: Any,
+         subject: Any) -> Exception | None:
+    """Call; the error that it ended with."""
     try:
         part(context, subject)
     except Exception as exc:    # the service has to start
         LOG.warning("%s: what was begun with it is not cleared away: %s",
                     getattr(subject, 'uuid', subject), errors.text_of(exc),
                     exc_info=not errors.is_expected(exc))
+        return exc
+    return None

@@ -11,11 +11,14 @@ is here (the job is ended)    the target removes what it has; Nova lets
 is on the target              what Nova does after a migration is done
                               now: it is ACTIVE there
 has arrived, Nova knows it    the record of the migration is closed
+cannot be found, for the      the instance keeps its task, and it is tried
+target does not answer        again
 ============================  ==========================================
 """
 
 from typing import Any
 
+from nova.compute import task_states
 from nova import exception
 from nova import objects
 from nova.objects import migrate_data as migrate_data_obj
@@ -62,10 +65,25 @@ class InterruptedLive:
         self._computes = computes
         self._placement = placement
 
-    def end(self, context: Any, migration: Any) -> None:
+    def end_later(self, context: Any, migration: Any) -> None:
+        """As :meth:`end`, when Nova does not look at the instance any more.
+
+        An instance that is nowhere is left to its owner.
+        """
+        try:
+            self.end(context, migration, is_start=False)
+        except exception.InstanceNotFound as exc:
+            LOG.warning("%s", exc)
+            migration.status = 'error'
+            migration.save()
+
+    def end(self, context: Any, migration: Any,
+            is_start: bool = True) -> None:
         """Bring one to an end.
 
         :param migration: Nova's record; this host is its source.
+        :param is_start: Nova looks at the instance next.
+        :raises InstanceNotFound: it is nowhere.
         """
         instance = objects.Instance.get_by_uuid(
             context, migration.instance_uuid, expected_attrs=[
@@ -74,6 +92,11 @@ class InterruptedLive:
             self._close(context, migration)
         elif self._is_here(instance):
             self._stay(context, instance, migration)
+            if not is_start:
+                instance.task_state = None
+                instance.save(expected_task_state=[task_states.MIGRATING])
+                migration.status = 'error'
+                migration.save()
         elif self._host.has_arrived(instance.name, migration.dest_node):
             self._leave(context, instance, migration)
         else:

@@ -9,6 +9,7 @@ can arrive once more.
 import threading
 from typing import Any
 
+from nova.compute import task_states
 from nova.compute import vm_states
 from nova import exception
 from nova import objects
@@ -18,6 +19,7 @@ from oslo_serialization import jsonutils
 from oslo_utils import timeutils
 
 from compute_hyperv import errors
+from compute_hyperv import interruptedbooks
 from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import oswin
@@ -38,8 +40,10 @@ class InterruptedArrivals:
 
     def __init__(self, *, win: oswin.Win, paths: Any, vms: Any,
                  volumes: Any, arrivals: Any, moves: Any, host_ports: Any,
+                 books: interruptedbooks.InterruptedBooks,
                  locks: locks.Locks, cinder: Any) -> None:
         self._win = win
+        self._books = books
         self._paths = paths
         self._vms = vms
         self._volumes = volumes
@@ -75,6 +79,7 @@ class InterruptedArrivals:
         migration = self._migration(context, instance)
         if migration.source_compute == instance.host:
             self._return(context, instance)
+            self._books.close(context, instance, migration)
             return True
         LOG.warning("It failed to arrive from %s and does so again.",
                     migration.source_compute, instance=instance)
@@ -88,6 +93,7 @@ class InterruptedArrivals:
                         migration.source_compute, errors.text_of(exc),
                         instance=instance)
             self._moves.forget(instance)
+        self._books.settle(context, instance, migration)
         return True
 
     def _return(self, context: Any, instance: Any) -> None:
@@ -99,25 +105,36 @@ class InterruptedArrivals:
             devices(context, instance), power_on=True)
         self._complete(context, connected)
 
+    def end_departure(self, context: Any, instance: Any,
+                      migration: Any) -> None:
+        """An instance whose source was killed is back there.
+
+        Nova goes on with it, but does not close its books.
+        """
+        if instance.task_state == task_states.RESIZE_MIGRATING:
+            self._books.close(context, instance, migration)
+
     def _migration(self, context: Any, instance: Any) -> Any:
         return objects.Migration.get_by_id_and_instance(
             context, instance.migration_context.migration_id, instance.uuid)
 
     def _finish(self, context: Any, instance: Any) -> None:
-        migration = self._migration(context, instance)
         power_on = (instance.system_metadata.get('old_vm_state')
                     != vm_states.STOPPED)
+        migration = None
         try:
+            migration = self._migration(context, instance)
             self._arrive(context, instance, migration, power_on)
-            migration.status, state = 'finished', vm_states.RESIZED
+            status, state = 'finished', vm_states.RESIZED
             instance.launched_at = timeutils.utcnow()
         except Exception as exc:        # the last frame of its thread
-            LOG.error("It could not arrive; its files are untouched at %s: "
-                      "%s", migration.source_compute, errors.text_of(exc),
-                      instance=instance,
+            LOG.error("It could not arrive; its files are untouched at its "
+                      "source: %s", errors.text_of(exc), instance=instance,
                       exc_info=not errors.is_expected(exc))
-            migration.status, state = 'error', vm_states.ERROR
-        migration.save()
+            status, state = 'error', vm_states.ERROR
+        if migration is not None:
+            migration.status = status
+            migration.save()
         instance.vm_state = state
         instance.task_state = None
         instance.save()

@@ -33,7 +33,8 @@ LOG = logging.getLogger(__name__)
 
 #: Unfinished copies that this driver makes in an instance's directory.
 _PARTIAL = re.compile(
-    r'(root|eph\d*|swap|configdrive|console|rescue|move)\b.*\.part',
+    r'(root|eph\d*|swap|configdrive|console|rescue|move|released|'
+    r'volume-snapshot)\b.*\.part',
     re.IGNORECASE)
 #: Longest wait for the console that is being opened when the service stops.
 _JOIN_S = 10.0
@@ -145,7 +146,8 @@ class Recovery:
         for vm_name, uuid in sorted(uuids.items()):
             directory = self._paths.export_dir(vm_name)
             note = self._paths.read_bytes(
-                ntpath.join(directory, checkpoints.NOTE)).decode()
+                ntpath.join(directory, checkpoints.NOTE)).decode(
+                    errors='replace')
             if note or vm_name in left:
                 locked = threading.Event()
                 threading.Thread(

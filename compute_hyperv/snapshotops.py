@@ -143,8 +143,7 @@ class SnapshotOps:
                        f'this version of Windows makes no checkpoint: stop '
                        f'the server or detach them first')
         note = ntpath.join(self._paths.export_dir(name), checkpoints.NOTE)
-        with self._paths.open(note, 'wb') as stream:
-            stream.write(self._checkpoints.note(name).encode())
+        self._paths.write(note, self._checkpoints.note(name, quiesce).encode())
         with self._checkpoints.frozen(name, f'snapshot {image_id}', quiesce):
             yield
 

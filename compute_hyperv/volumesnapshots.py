@@ -36,6 +36,7 @@ from oslo_serialization import jsonutils
 from compute_hyperv import diskops
 from compute_hyperv import errors
 from compute_hyperv import heldvolumes
+from compute_hyperv import hostnotes
 from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths as paths_module
@@ -43,6 +44,8 @@ from compute_hyperv import paths as paths_module
 LOG = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
+#: Cinder's status while it waits -> what it hears of a failure.
+_FAILED = {'creating': 'error', 'deleting': 'error_deleting'}
 #: More links than any chain has: one that is longer goes round in a circle.
 _LONGEST_CHAIN = 1024
 
@@ -58,12 +61,14 @@ class VolumeSnapshots:
 
     def __init__(self, *, win: oswin.Win, paths: paths_module.Paths,
                  disks: diskops.DiskOps, held: heldvolumes.HeldVolumes,
-                 volume_api: Any, retry_interval_s: float,
+                 notes: hostnotes.HostNotes, volume_api: Any,
+                 retry_interval_s: float,
                  clock: operation.Clock = time) -> None:
         self._win = win
         self._paths = paths
         self._disks = disks
         self._held = held
+        self._notes = notes
         self._volume_api = volume_api
         self._retry_interval_s = retry_interval_s
         self._clock = clock
@@ -77,8 +82,8 @@ class VolumeSnapshots:
         :raises HyperVError: nothing has changed then.
         """
         snapshot_id = info['snapshot_id']
-        with (self._failure_told(context, snapshot_id, 'error'),
-              self._held.alone(instance, volume_id)):
+        with self._one(context, instance, volume_id, snapshot_id, info,
+                       _FAILED['creating']):
             self._create(context, instance, volume_id, snapshot_id,
                          info['new_file'])
 
@@ -93,8 +98,8 @@ class VolumeSnapshots:
             ``merge_target_file``, names of files.
         :raises HyperVError: the guest has all its data all the same.
         """
-        with (self._failure_told(context, snapshot_id, 'error_deleting'),
-              self._held.alone(instance, volume_id)):
+        with self._one(context, instance, volume_id, snapshot_id, info,
+                       _FAILED['deleting']):
             try:
                 self._delete(instance, volume_id, info)
             finally:
@@ -104,17 +109,46 @@ class VolumeSnapshots:
     # -- one at a time, and Cinder knows ----------------------------------
 
     @contextlib.contextmanager
-    def _failure_told(self, context: Any, snapshot_id: str,
-                      status: str) -> Iterator[None]:
+    def _one(self, context: Any, instance: Any, volume_id: str,
+             snapshot_id: str, info: Mapping[str, Any],
+             failed: str) -> Iterator[None]:
+        """Let the block be the only one; Cinder hears *failed* if it does.
+
+        What it is about is noted until then, for :meth:`take_up`.
+        """
+        note = dict(info) | {'volume': volume_id, 'snapshot': snapshot_id}
+        is_told = False
+        try:
+            _check_name(info.get('new_file') or info.get('file_to_merge'))
+            with (self._held.alone(instance, volume_id),
+                  self._noted(instance.name, note)):
+                try:
+                    yield
+                except Exception:
+                    is_told = True
+                    self._tell_failure(context, snapshot_id, failed)
+                    raise
+        except Exception:
+            if not is_told:
+                self._tell_failure(context, snapshot_id, failed)
+            raise
+
+    @contextlib.contextmanager
+    def _noted(self, vm_name: str, note: Mapping[str, Any]
+               ) -> Iterator[None]:
+        self._notes.write(vm_name, hostnotes.SNAPSHOT, note)
         try:
             yield
-        except Exception:
-            try:
-                self._tell(context, snapshot_id, status)
-            except Exception:       # the caller sees the first error
-                LOG.exception("Cinder does not hear of the failure of "
-                              "snapshot %s", snapshot_id)
-            raise
+        finally:
+            self._notes.remove(vm_name, hostnotes.SNAPSHOT)
+
+    def _tell_failure(self, context: Any, snapshot_id: str,
+                      status: str) -> None:
+        try:
+            self._tell(context, snapshot_id, status)
+        except Exception:       # the caller sees the first error
+            LOG.exception("Cinder does not hear of the failure of snapshot "
+                          "%s", snapshot_id)
 
     def _tell(self, context: Any, snapshot_id: str, status: str) -> None:
         # Whatever Cinder's client raises, the outcome matters to Cinder.
@@ -167,7 +201,8 @@ class VolumeSnapshots:
     def _take_back(self, instance: Any, volume_id: str, new_path: str,
                    path: str) -> None:
         """The guest may have written to the new file already."""
-        with self._held.released(instance, volume_id) as held:
+        with self._held.released(instance, volume_id,
+                                 (new_path, path)) as held:
             self._merge(new_path, path)
             held.paths = [path, new_path]
 
@@ -197,7 +232,8 @@ class VolumeSnapshots:
         if target and not paths_module.same(_beside(path, target), parent):
             raise errors.DiskOperationFailed(
                 reason=f'{merged} is not on top of {target}')
-        with self._held.released(instance, volume_id) as held:
+        with self._held.released(instance, volume_id,
+                                 (merged, parent)) as held:
             self._merge(merged, parent)
             if place == 0:
                 # The merged file over what it was merged into reads alike.
@@ -241,9 +277,99 @@ class VolumeSnapshots:
             only_if=errors.is_foreign_or_ours, attempts=_ATTEMPTS,
             delay_s=self._retry_interval_s, clock=self._clock)
 
+    # -- after a kill -----------------------------------------------------
+
+    def take_up(self, context: Any, instance: Any) -> None:
+        """Bring to an end what a service that was killed had begun.
+
+        The VM has its disk already (``heldvolumes``). What is done, Cinder
+        hears of; what is not, it hears has failed.
+
+        :raises NovaException: to be repeated.
+        """
+        note = self._notes.read(instance.name, hostnotes.SNAPSHOT)
+        if note is None:
+            return
+        LOG.warning("nova-compute ended in the middle of snapshot %s of "
+                    "volume %s.", note['snapshot'], note['volume'],
+                    instance=instance)
+        with self._held.locked(instance, note['volume']):
+            is_over = self._end(context, instance, note)
+            if is_over:
+                self._notes.remove(instance.name, hostnotes.SNAPSHOT)
+        if not is_over:
+            self._give_up(context, instance, note['volume'])
+
+    def _end(self, context: Any, instance: Any,
+             note: Mapping[str, Any]) -> bool:
+        """Whether files, Nova and Cinder agree by now."""
+        status = self._status(context, note['snapshot'])
+        if not self._held.has(instance.name, note['volume']):
+            LOG.warning("Volume %s was detached meanwhile.", note['volume'],
+                        instance=instance)
+            if status in _FAILED:
+                self._tell(context, note['snapshot'], _FAILED[status])
+            return True
+        path = self._held.path(instance.name, note['volume'])
+        self._record(context, instance, note['volume'])
+        end = (self._end_creation if note.get('new_file')
+               else self._end_deletion)
+        return end(context, note, path, status)
+
+    def _status(self, context: Any, snapshot_id: str) -> str:
+        try:
+            return str(self._volume_api.get_snapshot(
+                context, snapshot_id)['status'])
+        except exception.SnapshotNotFound:
+            return 'deleted'
+
+    def _end_creation(self, context: Any, note: Mapping[str, Any],
+                      path: str, status: str) -> bool:
+        """Whether the VM has the file that Cinder takes for its."""
+        snapshot_id = note['snapshot']
+        new_path = _beside(path, note['new_file'])
+        if paths_module.same(path, new_path):
+            if status == 'creating':
+                self._tell(context, snapshot_id, status)
+            return status in ('creating', 'available')
+        if status != 'available' and not any(
+                paths_module.same(link, new_path)
+                for link in self._chain(path)):
+            self._paths.remove(new_path)
+        if status == 'creating':
+            self._tell(context, snapshot_id, _FAILED[status])
+        return True
+
+    def _give_up(self, context: Any, instance: Any, volume_id: str) -> None:
+        """Undo what works, for Cinder does not wait for it any more."""
+        with self._held.alone(instance, volume_id):
+            new_path = self._held.path(instance.name, volume_id)
+            self._take_back(instance, volume_id, new_path,
+                            self._chain(new_path)[1])
+            self._record(context, instance, volume_id)
+            self._remove_unused(instance, volume_id, new_path)
+            self._notes.remove(instance.name, hostnotes.SNAPSHOT)
+
+    def _end_deletion(self, context: Any, note: Mapping[str, Any],
+                      path: str, status: str) -> bool:
+        if status == 'deleting':
+            chain = self._chain(path)
+            merged = _beside(path, note.get('file_to_merge'))
+            is_done = (not any(paths_module.same(link, merged)
+                               for link in chain)
+                       and self._was_merged(merged, chain))
+            self._tell(context, note['snapshot'],
+                       status if is_done else _FAILED[status])
+        return True
+
 
 def _beside(path: str, name: str | None) -> str:
-    """Path of another file in the same folder.
+    """Path of another file in the same folder; see :func:`_check_name`."""
+    return ntpath.join(ntpath.dirname(path), _check_name(name))
+
+
+def _check_name(name: str | None) -> str:
+    """Let only what lies in the same folder pass.
 
     :raises InvalidInput: *name* is no plain name of a file.
     """
@@ -251,4 +377,4 @@ def _beside(path: str, name: str | None) -> str:
             or not name.strip('.')):
         raise exception.InvalidInput(
             reason=f'{name!r} is not the name of a file')
-    return ntpath.join(ntpath.dirname(path), name)
+    return name

@@ -14,6 +14,7 @@ from compute_hyperv.connectors import iscsi
 from compute_hyperv.connectors import rbd
 from compute_hyperv.connectors import smbfs
 from compute_hyperv import heldvolumes
+from compute_hyperv import hostnotes
 from compute_hyperv import locks
 from compute_hyperv import oswin
 from compute_hyperv import plan
@@ -69,19 +70,23 @@ def volumes(win: oswin.Win, planner: plan.Planner,
         retry_interval_s=CONF.hyperv.volume_attach_retry_interval)
 
 
-def _held_volumes(common: dict[str, Any]) -> heldvolumes.HeldVolumes:
+def _held_volumes(common: dict[str, Any], notes: hostnotes.HostNotes
+                  ) -> heldvolumes.HeldVolumes:
     parts = {name: common[name] for name in ('win', 'power', 'locks')}
     return heldvolumes.HeldVolumes(
+        notes=notes,
         retry_interval_s=CONF.hyperv.volume_attach_retry_interval, **parts)
 
 
 def volume_parts(common: dict[str, Any]) -> dict[str, Any]:
     """What else the driver does with volumes."""
     parts = {name: common[name] for name in ('win', 'paths', 'disks')}
-    parts['held'] = _held_volumes(common)
+    notes = hostnotes.HostNotes(common['paths'])
+    parts['held'] = _held_volumes(common, notes)
     return {
+        'held_volumes': parts['held'],
         'volume_snapshots': volumesnapshots.VolumeSnapshots(
-            volume_api=cinder.API(),
+            notes=notes, volume_api=cinder.API(),
             retry_interval_s=CONF.hyperv.volume_attach_retry_interval,
             **parts),
         'volume_swap': volumeswap.VolumeSwap(

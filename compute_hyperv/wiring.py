@@ -25,11 +25,13 @@ from compute_hyperv.console import serialconsoleops
 from compute_hyperv.console import serialproxy
 from compute_hyperv import diskops
 from compute_hyperv import eventhandler
+from compute_hyperv import heldvolumes
 from compute_hyperv import hostops
 from compute_hyperv import hotplug
 from compute_hyperv import imagecache
 from compute_hyperv import images
 from compute_hyperv import interrupted
+from compute_hyperv import interruptedbooks
 from compute_hyperv import interruptedlive
 from compute_hyperv import interruptedmoves
 from compute_hyperv import livechecks
@@ -77,6 +79,7 @@ class Ops:
     live: livemigrationops.LiveMigrationOps
     vifs: vifops.VifOps
     volumes: volumeops.VolumeOps
+    held_volumes: heldvolumes.HeldVolumes
     volume_snapshots: volumesnapshots.VolumeSnapshots
     volume_swap: volumeswap.VolumeSwap
     volume_usage: volumeusage.VolumeUsage
@@ -259,16 +262,19 @@ def _interrupted(vms: vmops.VMOps, moves: migrationops.MigrationOps,
                  ) -> interrupted.Interrupted:
     both = {name: common[name] for name in ('win', 'volumes')}
     both['vms'], volume_api = vms, cinder.API()
+    books = interruptedbooks.InterruptedBooks(report.report_client_singleton)
     return interrupted.Interrupted(
         arrivals=interruptedmoves.InterruptedArrivals(
             paths=common['paths'], locks=common['locks'], arrivals=incoming,
             moves=moves, host_ports=volumewiring.host_ports(common['win']),
-            cinder=volume_api, **both),
+            books=books, cinder=volume_api, **both),
         live=interruptedlive.InterruptedLive(
             paths=common['paths'], network=neutron.API(),
             computes=rpcapi.ComputeAPI(),
             placement=report.report_client_singleton, **both),
-        cinder=volume_api, **both)
+        books=books, held=common['held_volumes'],
+        snapshots=common['volume_snapshots'], cinder=volume_api,
+        **both)
 
 
 def build(virtapi: Any) -> Ops:
@@ -296,10 +302,11 @@ def build(virtapi: Any) -> Ops:
         force_destroy=CONF.hyperv.force_destroy_instances, **common)
     incoming = _arrivals(vms, common)
     moves = _migration(vms, incoming, common)
+    volume_parts = volumewiring.volume_parts(common)
     return Ops(
         win=win, vms=vms, power=power, vifs=common['vifs'], console=console,
         volumes=common['volumes'], host_ports=volumewiring.host_ports(win),
-        **volumewiring.volume_parts(common),
+        **volume_parts,
         arrivals=incoming, migration=moves,
         live=_live(common, vms=vms, console=console, metrics=metrics),
         hotplug=_hotplug(common),
@@ -310,7 +317,7 @@ def build(virtapi: Any) -> Ops:
         snapshots=_snapshots(win, host_paths, disks, host_locks),
         image_cache=common['image_cache'], metrics=metrics, host=host,
         events=_events(win, console),
-        interrupted=_interrupted(vms, moves, incoming, common),
+        interrupted=_interrupted(vms, moves, incoming, common | volume_parts),
         recovery=_recovery(console, common))
 
 

@@ -10,6 +10,7 @@ import urllib.parse
 import uuid
 
 import fixtures
+from nova import exception
 from nova.tests import fixtures as nova_fixtures
 
 from compute_hyperv.sim import disks
@@ -41,13 +42,20 @@ class Snapshot:
     """A snapshot of a volume in use.
 
     :ivar file: what was made for it: the guest writes there afterwards.
+    :ivar status: as Cinder shows it.
     :ivar told: what Nova said, in order.
     """
 
     id: str
     volume: Volume
     file: str
+    status: str = 'creating'
     told: list = dataclasses.field(default_factory=list)
+
+
+#: What Cinder lets Nova make of a snapshot's status.
+_MAY_BECOME = {'creating': ('creating', 'available', 'error'),
+               'deleting': ('deleting', 'error_deleting')}
 
 
 class Cinder(nova_fixtures.CinderFixture):
@@ -55,7 +63,6 @@ class Cinder(nova_fixtures.CinderFixture):
 
     def __init__(self, test):
         super().__init__(test)
-        self.test = test
         self.test = test
         self.fabric = test.fabric
         self.made = {}
@@ -97,6 +104,12 @@ class Cinder(nova_fixtures.CinderFixture):
 
     def snapshot(self, volume):
         """Make a snapshot; ``told`` ends with 'creating' if it worked."""
+        snapshot = self.ask_for_snapshot(volume)
+        self.test.until(lambda: snapshot.told, 'Nova told of a snapshot')
+        return snapshot
+
+    def ask_for_snapshot(self, volume):
+        """Have Nova make a snapshot."""
         snapshot_id = str(uuid.uuid4())
         stem, suffix = os.path.splitext(volume.storage.name)
         snapshot = Snapshot(
@@ -107,9 +120,6 @@ class Cinder(nova_fixtures.CinderFixture):
             'snapshot': {'volume_id': volume.id, 'create_info': {
                 'snapshot_id': snapshot_id, 'type': 'qcow2',
                 'new_file': snapshot.file}}})
-        self.test.until(lambda: snapshot.told, 'Nova told of a snapshot')
-        if snapshot.told[-1] == 'creating':
-            volume.storage.name = snapshot.file
         return snapshot
 
     def delete_snapshot(self, snapshot, **info):
@@ -120,13 +130,18 @@ class Cinder(nova_fixtures.CinderFixture):
     def ask_to_delete(self, snapshot, **info):
         """The part of Nova."""
         before = len(snapshot.told)
+        self.begin_deletion(snapshot, **info)
+        self.test.until(lambda: len(snapshot.told) > before,
+                        'Nova told of a deletion')
+
+    def begin_deletion(self, snapshot, **info):
+        """Have Nova delete a snapshot."""
+        snapshot.status = 'deleting'
         info = {'file_to_merge': snapshot.file,
                 'volume_id': snapshot.volume.id} | info
         self.test.admin_api.api_delete(
             f'/os-assisted-volume-snapshots/{snapshot.id}?delete_info='
             + urllib.parse.quote(json.dumps(info)))
-        self.test.until(lambda: len(snapshot.told) > before,
-                        'Nova told of a deletion')
 
     def finish_deletion(self, snapshot):
         """What Cinder does itself; what Nova said at last."""
@@ -135,6 +150,7 @@ class Cinder(nova_fixtures.CinderFixture):
             if storage.name == snapshot.file:
                 storage.name = self.parent_name(storage, snapshot.file)
             os.unlink(storage.path_of(snapshot.file))
+            del self.snapshots[snapshot.id]
         return snapshot.told[-1]
 
     def parent_name(self, storage, name):
@@ -146,7 +162,21 @@ class Cinder(nova_fixtures.CinderFixture):
     def update_snapshot_status(self, context, snapshot_id, status):
         if self.deaf:
             raise self.deaf.pop()
-        self.snapshots[snapshot_id].told.append(status)
+        snapshot = self.snapshots[snapshot_id]
+        if status not in _MAY_BECOME.get(snapshot.status, ()):
+            raise exception.InvalidInput(
+                reason=f'{snapshot.status} does not become {status}')
+        snapshot.told.append(status)
+        snapshot.status = status
+        if status == 'creating':    # Cinder looks, and does the rest
+            snapshot.status = 'available'
+            snapshot.volume.storage.name = snapshot.file
+
+    def fake_get_snapshot(self, context, snapshot_id):
+        if snapshot_id not in self.snapshots:
+            raise exception.SnapshotNotFound(snapshot_id=snapshot_id)
+        return {'id': snapshot_id,
+                'status': self.snapshots[snapshot_id].status}
 
     # Migration of a volume in use to another backend.
 

@@ -8,11 +8,14 @@ again.
 import collections
 
 import ddt
+from nova import context
+from nova import objects
 from nova.tests import fixtures as nova_fixtures
 
 from compute_hyperv.sim import guestdisks
 from compute_hyperv.sim import jobs
 from tests.functional import crashcase
+from tests.functional import test_b_faults
 from tests.functional import volumecase
 
 HANDS = 2
@@ -72,6 +75,20 @@ class MoveCrashCase(crashcase.ServerCrashCase):
         self.until(lambda: self.names() == self.own_names,
                    f'{what}: {self.names()}')
 
+    def usages(self):
+        """What placement holds for anybody, by host."""
+        return {host: self._get_provider_usages(
+            self._get_provider_uuid_by_host(host)) for host in self.HOSTS}
+
+    def check_books(self, what):
+        """Nova has closed its books on the last migration."""
+        instance = objects.Instance.get_by_uuid(
+            context.get_admin_context(), self.server['id'],
+            expected_attrs=['migration_context'])
+        self.assertIsNone(instance.migration_context, what)
+        self.assertNotIn(self.api.get_migrations()[0]['status'],
+                         ('pre-migrating', 'migrating'), what)
+
     def names(self):
         """What there is of the server, on both hosts."""
         found = [(host, vm) for host in ('HV1', 'HV2')
@@ -90,7 +107,7 @@ class ResizeCrashFaultsTest(MoveCrashCase):
     def sweep(self, host, kills, hand, after=None):
         self.whole_resize()     # the target has the image from now on
         self.revert()
-        self.own_names = self.names()
+        self.own_names, used = self.names(), self.usages()
         calls = self.recorded(self.whole_resize, host, after)
         self.revert()
         own = self.share(calls, kills, hand, HANDS)
@@ -103,6 +120,8 @@ class ResizeCrashFaultsTest(MoveCrashCase):
                 self.check_data('HV2', what)
                 self.revert()
             self.check_at_source(what)
+            self.assertEqual(used, self.usages(), what)
+            self.check_books(what)
         self.whole_resize()
         self.check_data('HV2', 'in the end')
         self.tell(f'Resize, {host}', own, calls, outcomes)
@@ -112,11 +131,40 @@ class ResizeCrashFaultsTest(MoveCrashCase):
         """A9, L086: taken back, or on its way; nothing lost."""
         self.sweep('HV1', 20, hand)
 
+    def test_claim(self):
+        """A9: killed at the target before the source has begun."""
+        self.whole_resize()
+        self.revert()
+        self.own_names = self.names()
+        used = self.usages()
+        for call in self.claiming():
+            what = self.run_and_die(self.resize, 'HV2', *call)
+            self.assertEqual('ACTIVE', self.until(self.status, what, 30))
+            self.check_at_source(what)
+            self.assertEqual(used, self.usages(), what)
+            self.check_books(what)
+        self.whole_resize()
+        self.check_data('HV2', 'in the end')
+
+    def claiming(self):
+        """Two calls of the target before the source's first."""
+        with self.fabric.recorder.recording() as calls:
+            self.whole_resize()
+        self.revert()
+        found = collections.Counter()
+        first = []
+        for call in calls:
+            if call.host == 'HV1' and call.kind != 'connect':
+                break
+            if call.host == 'HV2' and call.kind in test_b_faults.KINDS:
+                found[call.kind] += 1
+                first.append((call.kind, found[call.kind], call.label))
+        self.assertTrue(first)
+        return first[0], first[-1]
+
     @ddt.data(*range(HANDS))
     def test_target(self, hand):
         """A9, L085: it arrives anew."""
-        # Nova itself does not recover from the loss of its first request
-        # to the target, for which the driver does nothing.
         self.sweep('HV2', 20, hand, after='HV1')
 
 
@@ -211,6 +259,24 @@ class LiveRestartTest(LiveCase):
         self.assertEqual('ACTIVE', self.until(self.status, 'no task'))
         self.check_at_source('killed half way')
         self.assertEqual([], list(self.view('HV2').host.vms.planned()))
+
+    def test_arrival_is_completed_when_the_target_is_back(self):
+        """A9: both services were killed while Hyper-V moved the server."""
+        with self.fabric.host('HV1').jobs.held(jobs.MOVE_ALL, 50):
+            self.half_way()
+            for host in ('HV1', 'HV2'):
+                self.processes[host].kill()
+        self.until(lambda: self.view('HV2').vm_names, 'moved')
+        self.replace('HV1')
+        self.assertEqual('MIGRATING', self.api.get_server(
+            self.server['id'])['status'])
+        self.replace('HV1')         # it is not forgotten
+        self.replace('HV2')
+        self.until(lambda: self.host_of() == 'HV2' and self.status()
+                   == 'ACTIVE', 'on HV2', 30)
+        self.until(lambda: self.api.get_migrations()[0]['status']
+                   == 'completed', 'completed')
+        self.check_data('HV2', 'in the end')
 
     def test_target_waits_for_what_arrives(self):
         """A9: its planned VM is needed."""

@@ -243,6 +243,7 @@ class VolumeSnapshotTest(SnapshotCase):
         busy = objects.Instance.get_by_uuid(admin, server['id'])
         busy.task_state = task_states.REBOOTING
         busy.save()
+        snapshot.status = 'deleting'
         error = self.assertRaises(
             client.OpenStackApiException, self.cinder.snapshot, volume)
         self.assertEqual(400, error.response.status_code)

@@ -3,6 +3,8 @@ import errno
 from unittest import mock
 import uuid
 
+import ddt
+
 from compute_hyperv.sim import vm as sim_vm
 from tests import factories
 from tests.unit import opscase
@@ -11,6 +13,7 @@ from compute_hyperv import checkpoints  # noqa: I100
 from compute_hyperv import locks
 
 
+@ddt.ddt
 class RecoveryTest(opscase.OpsTestCase):
 
     def run_recovery(self):
@@ -126,10 +129,39 @@ class RecoveryTest(opscase.OpsTestCase):
         self.paths.make_dir(export)
         with self.paths.open(f'{export}\\{checkpoints.NOTE}', 'w') as stream:
             stream.write(self.ops.snapshots._checkpoints.note(
-                self.instance.name))
+                self.instance.name, False))
         self.take_checkpoint('as Hyper-V calls it')
         self.assertEqual([path], self.merged())
         self.assertEqual([], self.checkpoint_names())
+
+    @ddt.data('', '["cut o', '{}', '7', '\ufffd')
+    def test_note_that_makes_no_sense(self, text):
+        """A9: what is named as ours is merged, and the export deleted."""
+        path = self.run_with_disk()
+        export = self.paths.export_dir(self.instance.name)
+        self.paths.make_dir(export)
+        with self.paths.open(f'{export}\\{checkpoints.NOTE}', 'w',
+                             'utf-16') as stream:
+            stream.write(text)
+        self.take_checkpoint('OpenStack snapshot 1')
+        self.assertEqual([path], self.merged())
+        self.assertEqual([], self.checkpoint_names())
+        self.assertFalse(self.paths.exists(export))
+
+    def test_type_of_checkpoints_is_as_before(self):
+        """A9, L103: a quiesced snapshot changes it for a moment."""
+        self.run_with_disk()
+        taken = self.ops.snapshots._checkpoints
+        self.win.vm._lookup_vm_check(self.instance.name)
+        export = self.paths.export_dir(self.instance.name)
+        self.paths.make_dir(export)
+        with self.paths.open(f'{export}\\{checkpoints.NOTE}', 'w') as stream:
+            stream.write(taken.note(self.instance.name, True))
+        usual = taken._usual_type(self.instance.name)
+        taken._set_type(self.instance.name, 4)
+        self.assertNotEqual(usual, taken._usual_type(self.instance.name))
+        self.merged()
+        self.assertEqual(usual, taken._usual_type(self.instance.name))
 
     def test_checkpoints_of_administrators_stay(self):
         self.run_with_disk()

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this service is about to do, noted beside an instance's files.
+
+Some of what a killed nova-compute had begun cannot be told from what it left:
+whether a paused VM had been running, which file was in an empty drive. It is
+written down before, for the service that is started next.
+"""
+
+from collections.abc import Mapping
+import json
+import ntpath
+from typing import Any
+
+from oslo_log import log as logging
+
+from compute_hyperv import errors
+from compute_hyperv import paths as paths_module
+
+LOG = logging.getLogger(__name__)
+
+#: A volume was taken out of its drive, see ``heldvolumes``.
+RELEASED = 'released.json'
+#: Cinder asked for a change of its snapshots, see ``volumesnapshots``.
+SNAPSHOT = 'volume-snapshot.json'
+
+
+class HostNotes:
+    """Notes on instances, one of each kind."""
+
+    def __init__(self, paths: paths_module.Paths) -> None:
+        self._paths = paths
+
+    def write(self, vm_name: str, kind: str, note: Mapping[str, Any]) -> None:
+        """Write a note; an earlier one of that kind is replaced.
+
+        :raises OSError: it could not be written.
+        """
+        path = self._path(vm_name, kind)
+        self._paths.make_dir(ntpath.dirname(path))
+        self._paths.write(path, json.dumps(dict(note)).encode())
+
+    def read(self, vm_name: str, kind: str) -> dict[str, Any] | None:
+        """A note; None if there is none, or none that makes sense."""
+        path = self._path(vm_name, kind)
+        content = self._paths.read_bytes(path)
+        if not content:
+            return None
+        try:
+            found: dict[str, Any] = json.loads(content)
+            return found
+        except ValueError as exc:
+            LOG.warning("%s is damaged and not followed: %s", path, exc)
+            return None
+
+    def remove(self, vm_name: str, kind: str) -> None:
+        """What was noted is over; tolerates all trouble with the file."""
+        path = self._path(vm_name, kind)
+        try:
+            self._paths.remove(path)
+        except Exception as exc:    # the outcome is another one's matter
+            if not errors.is_expected(exc):
+                raise
+            LOG.warning("Cannot delete %s; delete it before nova-compute is "
+                        "started again: %s", path, errors.text_of(exc))
+
+    def _path(self, vm_name: str, kind: str) -> str:
+        return ntpath.join(self._paths.instance_dir(vm_name), kind)
