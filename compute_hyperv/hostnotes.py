@@ -14,6 +14,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import operation
 from compute_hyperv import paths as paths_module
 
 LOG = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ LOG = logging.getLogger(__name__)
 RELEASED = 'released.json'
 #: Cinder asked for a change of its snapshots, see ``volumesnapshots``.
 SNAPSHOT = 'volume-snapshot.json'
+_ATTEMPTS = 3
+_PAUSE_S = 0.2
 
 
 class HostNotes:
@@ -56,10 +59,9 @@ class HostNotes:
         """What was noted is over; tolerates all trouble with the file."""
         path = self._path(vm_name, kind)
         try:
-            self._paths.remove(path)
-        except Exception as exc:    # the outcome is another one's matter
-            if not errors.is_expected(exc):
-                raise
+            operation.retry(self._paths.remove, path, on=(OSError,),
+                            attempts=_ATTEMPTS, delay_s=_PAUSE_S)
+        except OSError as exc:      # the outcome is another one's matter
             LOG.warning("Cannot delete %s; delete it before nova-compute is "
                         "started again: %s", path, errors.text_of(exc))
 
