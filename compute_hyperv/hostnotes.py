@@ -7,6 +7,7 @@ written down before, for the service that is started next.
 """
 
 from collections.abc import Mapping
+import contextlib
 import json
 import ntpath
 from typing import Any
@@ -27,6 +28,23 @@ _ATTEMPTS = 3
 _PAUSE_S = 0.2
 
 
+def write_whole(paths: paths_module.Paths, path: str,
+                content: bytes) -> None:
+    """Write a small file: it has its old content, or all of the new.
+
+    :raises OSError: the old one.
+    """
+    partial = f'{path}.part'
+    try:
+        with paths.open(partial, 'wb') as stream:
+            stream.write(content)
+        paths.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            paths.remove(partial)
+        raise
+
+
 class HostNotes:
     """Notes on instances, one of each kind."""
 
@@ -40,7 +58,7 @@ class HostNotes:
         """
         path = self._path(vm_name, kind)
         self._paths.make_dir(ntpath.dirname(path))
-        self._paths.write(path, json.dumps(dict(note)).encode())
+        write_whole(self._paths, path, json.dumps(dict(note)).encode())
 
     def read(self, vm_name: str, kind: str) -> dict[str, Any] | None:
         """A note; None if there is none, or none that makes sense."""

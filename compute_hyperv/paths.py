@@ -281,18 +281,6 @@ class Paths:
         except FileNotFoundError:
             return b''
 
-    def write(self, path: str, content: bytes) -> None:
-        """Write a small file: it has its old content, or all of the new."""
-        partial = f'{path}.part'
-        try:
-            with self._files.open(partial, 'wb') as stream:
-                stream.write(content)
-            self.replace(partial, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self.remove(partial)
-            raise
-
     def size_bytes(self, path: str) -> int:
         """Size of the file as it lies on disk."""
         return self._files.size_bytes(path)

@@ -26,6 +26,7 @@ from oslo_log import log as logging
 from compute_hyperv import checkpoints
 from compute_hyperv import diskops
 from compute_hyperv import errors
+from compute_hyperv import hostnotes
 from compute_hyperv import locks
 from compute_hyperv import operation
 from compute_hyperv import oswin
@@ -143,7 +144,9 @@ class SnapshotOps:
                        f'this version of Windows makes no checkpoint: stop '
                        f'the server or detach them first')
         note = ntpath.join(self._paths.export_dir(name), checkpoints.NOTE)
-        self._paths.write(note, self._checkpoints.note(name, quiesce).encode())
+        hostnotes.write_whole(
+            self._paths, note,
+            self._checkpoints.note(name, quiesce).encode())
         with self._checkpoints.frozen(name, f'snapshot {image_id}', quiesce):
             yield
 

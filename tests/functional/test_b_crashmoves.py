@@ -15,7 +15,7 @@ from nova.tests import fixtures as nova_fixtures
 from compute_hyperv.sim import guestdisks
 from compute_hyperv.sim import jobs
 from tests.functional import crashcase
-from tests.functional import test_b_faults
+from tests.functional import sweepcase
 from tests.functional import volumecase
 
 HANDS = 2
@@ -156,7 +156,7 @@ class ResizeCrashFaultsTest(MoveCrashCase):
         for call in calls:
             if call.host == 'HV1' and call.kind != 'connect':
                 break
-            if call.host == 'HV2' and call.kind in test_b_faults.KINDS:
+            if call.host == 'HV2' and call.kind in sweepcase.KINDS:
                 found[call.kind] += 1
                 first.append((call.kind, found[call.kind], call.label))
         self.assertTrue(first)

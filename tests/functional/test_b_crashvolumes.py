@@ -11,6 +11,7 @@ import collections
 import ddt
 
 from tests.functional import crashcase
+from tests.functional import sweepcase
 from tests.functional import test_d_volume_snapshots
 
 HANDS = 24
@@ -135,12 +136,12 @@ class VolumeLifeCrashFaultsTest(SnapshotCrashCase):
         self.sweep(f'Volume snapshot ({bus})', calls, hand,
                    self.create_and_die)
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_snapshot(self, hand):
         """A9, L105, L106: made or not at all."""
         self.creation('SCSI', hand)
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_snapshot_on_ide(self, hand):
         """A9, L105: its VM is saved meanwhile."""
         self.creation('IDE', hand)
@@ -159,17 +160,17 @@ class VolumeLifeCrashFaultsTest(SnapshotCrashCase):
         self.sweep(f'Deletion of a volume snapshot ({bus})', calls, hand,
                    die)
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_deletion(self, hand):
         """A9, L105, L106: the guest's file is merged into another."""
         self.deletion('SCSI', hand)
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_deletion_on_ide(self, hand):
         """A9, L105: its VM is saved meanwhile."""
         self.deletion('IDE', hand)
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_deletion_of_a_middle_one(self, hand):
         """A9, L106: the file above it has another parent in the end."""
         self.boot_server('SCSI')
