@@ -43,6 +43,7 @@ from compute_hyperv import again
 from compute_hyperv import errors
 from compute_hyperv import heldvolumes
 from compute_hyperv import interruptedbooks
+from compute_hyperv import interruptedlife
 from compute_hyperv import interruptedlive
 from compute_hyperv import interruptedmoves
 from compute_hyperv import oswin
@@ -67,6 +68,7 @@ class Interrupted:
                  arrivals: interruptedmoves.InterruptedArrivals,
                  live: interruptedlive.InterruptedLive,
                  books: interruptedbooks.InterruptedBooks,
+                 life: interruptedlife.InterruptedLife, again: again.Again,
                  held: heldvolumes.HeldVolumes,
                  snapshots: volumesnapshots.VolumeSnapshots,
                  cinder: Any) -> None:
@@ -79,7 +81,8 @@ class Interrupted:
         self._held = held
         self._snapshots = snapshots
         self._cinder = cinder
-        self._again = again.Again()
+        self._life = life
+        self._again = again
 
     def repair(self, context: Any, instance: Any) -> bool:
         """See :meth:`interruptedmoves.InterruptedArrivals.repair`."""
@@ -100,6 +103,7 @@ class Interrupted:
         """
         _try(self._remove_planned, context, host)
         _try(self._books.end_claims, context, host)
+        _try(self._life.confirm, context, host)
         leaving: set[str] = set()
         _try(functools.partial(self._end_live, leaving), context, host)
         found = [instance for instance in instances
@@ -178,6 +182,8 @@ class Interrupted:
             # An attach has no state. In others (a rebuild of a volume) Nova
             # itself has mappings that are not connected.
             self._undo_attaches(context, instance)
+        else:
+            self._life.take_up(context, host, instance)
 
     def _undo_attaches(self, context: Any, instance: Any) -> None:
         """Detach volumes of which Nova does not know how they are attached.

@@ -15,6 +15,7 @@ from nova.scheduler.client import report
 from nova.volume import cinder
 from oslo_log import log as logging
 
+from compute_hyperv import again
 from compute_hyperv import arrivals
 from compute_hyperv import checkpoints
 from compute_hyperv import commands
@@ -32,6 +33,7 @@ from compute_hyperv import imagecache
 from compute_hyperv import images
 from compute_hyperv import interrupted
 from compute_hyperv import interruptedbooks
+from compute_hyperv import interruptedlife
 from compute_hyperv import interruptedlive
 from compute_hyperv import interruptedmoves
 from compute_hyperv import livechecks
@@ -248,6 +250,13 @@ def _live(common: dict[str, Any], **parts: Any
         end_timeout_s=CONF.hyperv.vm_operation_timeout, **both, **parts)
 
 
+def _rescue(host_paths: paths.Paths,
+            common: dict[str, Any]) -> rescueops.RescueOps:
+    return rescueops.RescueOps(
+        config_drive=_config_drive(host_paths),
+        use_cow=CONF.use_cow_images, **common)
+
+
 def _recovery(console: serialconsoleops.SerialConsoleOps,
               common: dict[str, Any]) -> recovery.Recovery:
     return recovery.Recovery(
@@ -262,6 +271,7 @@ def _interrupted(vms: vmops.VMOps, moves: migrationops.MigrationOps,
                  ) -> interrupted.Interrupted:
     both = {name: common[name] for name in ('win', 'volumes')}
     both['vms'], volume_api = vms, cinder.API()
+    computes, repeated = rpcapi.ComputeAPI(), again.Again()
     books = interruptedbooks.InterruptedBooks(report.report_client_singleton)
     return interrupted.Interrupted(
         arrivals=interruptedmoves.InterruptedArrivals(
@@ -270,9 +280,12 @@ def _interrupted(vms: vmops.VMOps, moves: migrationops.MigrationOps,
             books=books, cinder=volume_api, **both),
         live=interruptedlive.InterruptedLive(
             paths=common['paths'], network=neutron.API(),
-            computes=rpcapi.ComputeAPI(),
+            computes=computes,
             placement=report.report_client_singleton, **both),
-        books=books, held=common['held_volumes'],
+        life=interruptedlife.InterruptedLife(
+            win=common['win'], power=common['power'],
+            rescue=common['rescue'], computes=computes, again=repeated),
+        books=books, again=repeated, held=common['held_volumes'],
         snapshots=common['volume_snapshots'], cinder=volume_api,
         **both)
 
@@ -303,16 +316,13 @@ def build(virtapi: Any) -> Ops:
     incoming = _arrivals(vms, common)
     moves = _migration(vms, incoming, common)
     volume_parts = volumewiring.volume_parts(common)
+    common['rescue'] = _rescue(host_paths, common)
     return Ops(
         win=win, vms=vms, power=power, vifs=common['vifs'], console=console,
         volumes=common['volumes'], host_ports=volumewiring.host_ports(win),
-        **volume_parts,
-        arrivals=incoming, migration=moves,
+        arrivals=incoming, migration=moves, **volume_parts,
         live=_live(common, vms=vms, console=console, metrics=metrics),
-        hotplug=_hotplug(common),
-        rescue=rescueops.RescueOps(
-            config_drive=_config_drive(host_paths),
-            use_cow=CONF.use_cow_images, **common),
+        hotplug=_hotplug(common), rescue=common['rescue'],
         shared_storage=sharedstorage.SharedStorage(host_paths),
         snapshots=_snapshots(win, host_paths, disks, host_locks),
         image_cache=common['image_cache'], metrics=metrics, host=host,

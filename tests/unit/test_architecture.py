@@ -33,7 +33,7 @@ RANK = {
     'arrivals': 5.5, 'rescuedrives': 5, 'rescueops': 6, 'sharedstorage': 5,
     'migrationops': 6, 'livemigrationops': 6, 'eventhandler': 6,
     'again': 2, 'recovery': 6, 'interruptedbooks': 6, 'interruptedmoves': 6.3,
-    'interruptedlive': 6.5, 'interrupted': 6.7,
+    'interruptedlive': 6.5, 'interruptedlife': 6.5, 'interrupted': 6.7,
     'cluster': 7,
     'volumewiring': 7.5,
     'wiring': 8,
