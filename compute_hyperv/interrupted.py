@@ -46,6 +46,7 @@ from compute_hyperv import interruptedbooks
 from compute_hyperv import interruptedlife
 from compute_hyperv import interruptedlive
 from compute_hyperv import interruptedmoves
+from compute_hyperv import migrationops
 from compute_hyperv import oswin
 from compute_hyperv import volumesnapshots
 
@@ -61,10 +62,12 @@ _LEFT_ALONE = (vm_states.ERROR, vm_states.SOFT_DELETED, vm_states.DELETED)
 class Interrupted:
     """Ends or finishes what was begun.
 
+    :param moves: takes instances back.
     :param cinder: Nova's ``nova.volume.cinder.API``.
     """
 
     def __init__(self, *, win: oswin.Win, vms: Any, volumes: Any,
+                 moves: migrationops.MigrationOps,
                  arrivals: interruptedmoves.InterruptedArrivals,
                  live: interruptedlive.InterruptedLive,
                  books: interruptedbooks.InterruptedBooks,
@@ -73,6 +76,7 @@ class Interrupted:
                  snapshots: volumesnapshots.VolumeSnapshots,
                  cinder: Any) -> None:
         self._win = win
+        self._moves = moves
         self._arrivals = arrivals
         self._live = live
         self._vms = vms
@@ -88,11 +92,19 @@ class Interrupted:
         """See :meth:`interruptedmoves.InterruptedArrivals.repair`."""
         return self._arrivals.repair(context, instance)
 
-    def end_departure(self, context: Any, instance: Any,
-                      migration: Any) -> None:
-        """See :meth:`interruptedmoves.InterruptedArrivals.end_departure`."""
-        _try(functools.partial(self._arrivals.end_departure,
-                               migration=migration), context, instance)
+    def take_back(self, context: Any, instance: Any, network_info: Any,
+                  block_device_info: Any, power_on: bool,
+                  migration: Any) -> None:
+        """Undo the departure of an instance, by a revert or after a kill.
+
+        In the latter case Nova goes on with the instance, but does not close
+        its books on the migration.
+        """
+        self._moves.take_back(context, instance, network_info,
+                              block_device_info, power_on)
+        if instance.task_state == task_states.RESIZE_MIGRATING:
+            _try(functools.partial(self._books.close, migration=migration),
+                 context, instance)
 
     def process(self, context: Any, host: str,
                 instances: Iterable[Any]) -> list[Any]:

@@ -9,7 +9,6 @@ can arrive once more.
 import threading
 from typing import Any
 
-from nova.compute import task_states
 from nova.compute import vm_states
 from nova import exception
 from nova import objects
@@ -104,15 +103,6 @@ class InterruptedArrivals:
             context, instance, instance.get_network_info(),
             devices(context, instance), power_on=True)
         self._complete(context, connected)
-
-    def end_departure(self, context: Any, instance: Any,
-                      migration: Any) -> None:
-        """An instance whose source was killed is back there.
-
-        Nova goes on with it, but does not close its books.
-        """
-        if instance.task_state == task_states.RESIZE_MIGRATING:
-            self._books.close(context, instance, migration)
 
     def _migration(self, context: Any, instance: Any) -> Any:
         return objects.Migration.get_by_id_and_instance(

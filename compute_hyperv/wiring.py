@@ -287,7 +287,7 @@ def _interrupted(vms: vmops.VMOps, moves: migrationops.MigrationOps,
             rescue=common['rescue'], computes=computes, again=repeated),
         books=books, again=repeated, held=common['held_volumes'],
         snapshots=common['volume_snapshots'], cinder=volume_api,
-        **both)
+        moves=moves, **both)
 
 
 def build(virtapi: Any) -> Ops:
