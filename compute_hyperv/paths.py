@@ -12,12 +12,9 @@ instances are adopted::
             <image id>_<GiB>.vhd       grown copy for VHD with CoW
         locks\                         lock files, shared by all hosts here
         instance-0000002a\             one per instance, by its VM name
-            root.vhdx  root.vhd        system disk
-            root.iso                   the instance's copy of an ISO image
-            eph0.vhdx  eph1.vhdx ...   ephemeral disks
-            swap.vhdx
-            configdrive.iso|vhd
-            console.log  console.log.1
+            root.vhdx  root.vhd        system disk; root.iso: copy of an image
+            eph0.vhdx  eph1.vhdx ...   ephemeral disks; swap.vhdx
+            configdrive.iso|vhd  console.log  console.log.1
             Virtual Machines\ ...      Hyper-V's own files
         instance-0000002a_revert\      before a resize is confirmed
         export\instance-0000002a\      a snapshot being made
