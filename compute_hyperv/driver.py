@@ -235,9 +235,8 @@ class HyperVDriver(volumemethods.VolumeMethods):
                 context, instance, objects.ImageMeta.from_instance(instance),
                 [], None, network_info, block_device_info, power_on)
             return
-        self._ops.interrupted.take_back(
-            context, instance, network_info, block_device_info, power_on,
-            migration)
+        self._ops.interrupted.take_back(context, instance, network_info,
+                                        block_device_info, power_on, migration)
 
     # -- images -----------------------------------------------------------
 
