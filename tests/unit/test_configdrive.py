@@ -140,3 +140,22 @@ class ConfigDriveTest(hostcase.HostTestCase):
                                     next(iter(options.values()))):
             self.create(model.DiskFormat.VHD, **options)
         self.assertEqual([], self.paths.list_dir(DIR))
+
+    @ddt.data(*model.DiskFormat)
+    def test_removal_that_fails_once_leaves_nothing(self, disk_format):
+        with self.fabric.faults.failing(kind='file',
+                                        match='remove_dir *.iso.files'):
+            self.assertRaises(OSError, self.create, disk_format)
+        self.assertEqual([], self.paths.list_dir(DIR))
+
+    def test_files_of_a_killed_service_are_left_out(self):
+        folder = DIR + r'\configdrive.iso.files\openstack'
+        self.paths.make_dir(folder)
+        with self.paths.open(folder + r'\old.json', 'wb') as stream:
+            stream.write(b'of another time')
+        listing = subprocess.run(
+            ['7zz', 'l', self.host.storage.local(
+                self.create(model.DiskFormat.ISO))],
+            check=True, capture_output=True, text=True).stdout
+        self.assertIn('meta_data.json', listing)
+        self.assertNotIn('old.json', listing)
