@@ -207,6 +207,8 @@ class SwapFaultsTest(SwapCase, test_b_faults.FaultSweep):
         calls = self.recorded(lambda: self.move())
         self.sweep('Swap of volumes', calls, hand, HANDS,
                    self.move_with_fault)
+        self._delete_server(self.server)
+        self.assert_problems([], 'deleted')
 
     def problems(self):
         """What is open and left, whichever volume and share it is."""
