@@ -9,6 +9,7 @@ keeps every property of the image as ``image_<name>``.
 from __future__ import annotations
 
 import collections.abc
+import functools
 
 from nova import exception
 from nova import objects
@@ -70,12 +71,8 @@ class Request:
 
         :raises nova.exception.InvalidInput: another value is given.
         """
-        value = self.find_spec(name)
-        if value is None or value == '':
-            return None
-        if value.lower() not in allowed:
-            raise bad_spec(name, value, ', '.join(sorted(allowed)))
-        return value.lower()
+        return _choice(self.find_spec(name), allowed,
+                       functools.partial(bad_spec, name))
 
     def find_property_choice(self, name: str,
                              allowed: collections.abc.Collection[str]
@@ -84,12 +81,8 @@ class Request:
 
         :raises nova.exception.ImageUnacceptable: another value is given.
         """
-        value = self.find_property(name)
-        if value is None or value == '':
-            return None
-        if value.lower() not in allowed:
-            raise self.bad_property(name, value, ', '.join(sorted(allowed)))
-        return value.lower()
+        return _choice(self.find_property(name), allowed,
+                       functools.partial(self.bad_property, name))
 
     def find_spec_int(self, name: str, *, minimum: int) -> int | None:
         """A whole number of a spec.
@@ -116,6 +109,17 @@ class Request:
         return exception.ImageUnacceptable(
             image_id=self.image_id,
             reason=f'image property {name}={value}; allowed: {allowed}')
+
+
+def _choice(value: str | None, allowed: collections.abc.Collection[str],
+            refusal: collections.abc.Callable[[str, str], Exception]
+            ) -> str | None:
+    """One of a closed set of values, lower case; None if none is given."""
+    if value is None or value == '':
+        return None
+    if value.lower() not in allowed:
+        raise refusal(value, ', '.join(sorted(allowed)))
+    return value.lower()
 
 
 def bad_spec(name: str, value: str, allowed: str) -> exception.InvalidInput:

@@ -293,6 +293,24 @@ class TestCase(test.TestCase,
         return self.api.get_server(server['id'])['fault']['message']
 
 
+class OwnPaths:
+    """Each host has an instances_path of its own. Before the base."""
+
+    #: Host -> instances_path; shares are made.
+    PATHS = {}
+
+    def _new_fabric(self, hosts, **facts):
+        fabric = super()._new_fabric(hosts, **facts)
+        for path in set(self.PATHS.values()):
+            if path.startswith('\\\\'):
+                fabric.shares.add(path, 500 << 30)
+        return fabric
+
+    def start_compute(self, host):
+        self.flags(instances_path=self.PATHS[host])
+        return super().start_compute(host)
+
+
 class SharedInstances:
     """Instances lie on a share that all hosts use. Before the base."""
 

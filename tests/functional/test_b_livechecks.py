@@ -297,7 +297,7 @@ class SharedStorageTest(base.SharedInstances, RefusalTest):
         self.live_migrate(server)
 
 
-class TwoPathsTest(RefusalTest):
+class TwoPathsTest(base.OwnPaths, RefusalTest):
     """Disks would come to a path that is not the target's."""
 
     HOSTS = tuple(host(name, volumes={'C': 127, 'D': 127})
@@ -307,10 +307,6 @@ class TwoPathsTest(RefusalTest):
     def _set_flags(self):
         super()._set_flags()
         self.flags(use_cow_images=False)
-
-    def start_compute(self, host):
-        self.flags(instances_path=self.PATHS[host])
-        return super().start_compute(host)
 
     def test_paths_that_differ(self):
         """B11, L090: they are named; a cold migration is possible."""
@@ -324,12 +320,6 @@ class TwoSharesTest(TwoPathsTest):
 
     HOSTS = livecase.LiveTest.HOSTS
     PATHS = {'HV1': r'\\nas\instances', 'HV2': r'\\nas\others'}
-
-    def _new_fabric(self, hosts):
-        fabric = super()._new_fabric(hosts)
-        for path in self.PATHS.values():
-            fabric.shares.add(path, 500 << 30)
-        return fabric
 
 
 class OwnShareTest(livecase.LiveMixin, volumecase.VolumeTestCase):

@@ -330,17 +330,13 @@ class NamedShareTest(MoveTest):
                 if f'\\\\{host}\\' in label}
 
 
-class TwoPathsTest(NamedShareTest):
+class TwoPathsTest(base.OwnPaths, NamedShareTest):
     """The hosts have different instances_path, one name of its share."""
 
     PATHS = {'HV1': base.INSTANCES_DIR, 'HV2': r'D:\Nova\Instances'}
     HOSTS = tuple({'name': name, 'volumes': {'C': 127, 'D': 127},
                    'extra': {'smb_shares': {'moves': path}}}
                   for name, path in PATHS.items())
-
-    def start_compute(self, host):
-        self.flags(instances_path=self.PATHS[host])
-        return super().start_compute(host)
 
     def test_files_go_over_the_share_and_no_other(self):
         """L085, L090: there, back, and again after a failed arrival."""

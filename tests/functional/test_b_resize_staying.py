@@ -41,20 +41,9 @@ class StayingCase(test_b_resize.MoveTest):
         self.root(server).write(test_b_resize.MARK_AT, text)
 
 
-class SharedStorageTest(StayingCase):
+class SharedStorageTest(base.OwnPaths, StayingCase):
 
-    #: Host -> instances_path.
     PATHS = {'HV1': SHARE, 'HV2': SHARE}
-
-    def _new_fabric(self, hosts):
-        fabric = super()._new_fabric(hosts)
-        for path in set(self.PATHS.values()):
-            fabric.shares.add(path, 500 << 30)
-        return fabric
-
-    def start_compute(self, host):
-        self.flags(instances_path=self.PATHS[host])
-        return super().start_compute(host)
 
     def on_share(self, path=SHARE):
         storage = self.fabric.host('HV1').storage

@@ -2,28 +2,16 @@
 """tools/cloud/layout.py and configs.py."""
 
 import configparser
-import pathlib
 import socket
 import stat
-import tempfile
-import unittest
 
 from cloud import configs
 from cloud import errors
 from cloud import layout
+from tests.unit.demo import foldercase
 
 
-class _Folder(unittest.TestCase):
-
-    def setUp(self):
-        super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.layout = layout.Layout(pathlib.Path(folder.name))
-        self.layout.make_dirs()
-
-
-class SettingsTest(_Folder):
+class SettingsTest(foldercase.FolderCase):
 
     def test_choices_are_kept(self):
         first = layout.settle(self.layout)
@@ -88,7 +76,7 @@ class SettingsTest(_Folder):
         self.assertLess(max(ports), settings.first_port + layout.PORT_SPAN)
 
 
-class ConfigsTest(_Folder):
+class ConfigsTest(foldercase.FolderCase):
 
     def setUp(self):
         super().setUp()

@@ -2,14 +2,12 @@
 """tools/cloud/processes.py, with real processes."""
 
 import os
-import pathlib
 import sys
-import tempfile
-import unittest
 
 from cloud import errors
 from cloud import layout
 from cloud import processes
+from tests.unit.demo import foldercase
 
 _TIMEOUT_S = 20
 # Runs until it is killed; tells when its signal handler is in place.
@@ -22,14 +20,10 @@ _PARENT = ('import subprocess, sys; subprocess.run([sys.executable, "-c", '
            '"import time; time.sleep(600)"])')
 
 
-class ProcessesTest(unittest.TestCase):
+class ProcessesTest(foldercase.FolderCase):
 
     def setUp(self):
         super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.layout = layout.Layout(pathlib.Path(folder.name))
-        self.layout.make_dirs()
         self.procs = processes.Processes(self.layout)
         self.addCleanup(self.procs.sweep)
 
@@ -131,14 +125,7 @@ class ProcessesTest(unittest.TestCase):
                          path.with_suffix('.log.1').read_text())
 
 
-class OutputTest(unittest.TestCase):
-
-    def setUp(self):
-        super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.layout = layout.Layout(pathlib.Path(folder.name))
-        self.layout.make_dirs()
+class OutputTest(foldercase.FolderCase):
 
     def run_python(self, code, timeout_s=_TIMEOUT_S):
         return processes.output(self.layout, [sys.executable, '-c', code],
