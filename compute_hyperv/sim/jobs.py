@@ -219,7 +219,8 @@ class Jobs:
         job = self._pending.get(record['InstanceID'])
         if job is None:
             return 4097                     # invalid state transition
-        if not record['Cancellable']:
+        if not record['Cancellable'] and (
+                self._host.quirks.jobs_end_only_if_cancellable):
             return 1                        # not supported
         if job.timer is not None:
             job.timer.cancel()

@@ -8,6 +8,7 @@ Microsoft; the entries marked [F] there are field knowledge and live in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 import dataclasses
 import functools
 
@@ -68,12 +69,47 @@ class FieldKnowledge:
     enforce_off_only: bool = True
     #: Nothing of a VM can be changed while it, or its storage, is moved.
     fixed_while_moving: bool = True
+    #: A reference to an object of another class than the method's
+    #: parameter is declared with: hresult of the x_wmi (section 19); 0
+    #: leaves it to the method and its return code.
+    wrong_reference_hresult: int = 0x80041008
+    #: Cells of the table of power requests that answer otherwise:
+    #: ``{'2:2': 0}`` answers 0 to a start of a running VM (section 2).
+    power_answers: Mapping[str, int] = dataclasses.field(
+        default_factory=dict)
+    #: Automatic actions of a new VM: 3 restart if it ran, 3 save.
+    default_startup_action: int = 3
+    default_shutdown_action: int = 3
+    #: A job can be ended only when its Cancellable says so (section 3).
+    jobs_end_only_if_cancellable: bool = True
+    #: What the host finds out about a file (missing, in use) is the error
+    #: of a job; else AddResourceSettings itself answers 32768 (section 6).
+    file_errors_are_jobs: bool = True
     #: A finished job can be read for this long (seconds).
     job_lifetime_s: float = 300.0
     #: Memory the hypervisor and the parent partition keep (MiB).
     host_reserve_mib: int = 1024
     #: What a running VM costs beyond its own memory (MiB).
     vm_overhead_mib: int = 0
+    #: ErrorCode of a start without enough memory (section 5).
+    out_of_memory_code: int = 32778
+    #: Memory comes in steps of so many MiB, and at least so much.
+    memory_step_mib: int = 2
+    memory_minimum_mib: int = 32
+    #: Minimum <= startup <= maximum memory; Weight 0..10000.
+    memory_values_checked: bool = True
+    #: While running, dynamic memory only lowers its minimum and raises
+    #: its maximum (section 4).
+    dynamic_memory_only_widens: bool = True
+    #: A VM has no more virtual than the host logical processors; no
+    #: document says so.
+    vcpus_within_host: bool = True
+    #: Generation 1 has DVD drives on IDE only; no document says so.
+    scsi_dvd_needs_generation_2: bool = True
+    #: Storage of a saved VM does not come and go (section 4).
+    saved_keeps_storage: bool = True
+    #: A disk of the host is offline before a VM gets it (section 6).
+    passthrough_needs_offline: bool = True
     #: A VHD (not VHDX) cannot be attached to a generation 2 VM.
     gen2_refuses_vhd: bool = True
     #: A drive that still holds a medium cannot be removed.
@@ -86,6 +122,40 @@ class FieldKnowledge:
     interrupt_not_running_code: int = 32775
     #: InjectNonMaskableInterrupt answers 4096 and a job.
     interrupt_is_job: bool = False
+    #: What refuses a checkpoint of a running VM (section 8).
+    checkpoint_refused_by: tuple[str, ...] = (
+        'physical disk', 'assigned device', 'shared disk')
+    #: ApplySnapshot needs the VM off or saved; else it is turned off.
+    apply_needs_off: bool = True
+    #: While disks are merged a VM is not destroyed and its disks are not
+    #: resized (section 8).
+    merge_blocks: bool = True
+    #: Planned systems do not outlive the management service (section 10).
+    planned_lost_at_restart: bool = True
+    #: A VM whose GUID is registered is not imported; else it gets another.
+    import_refuses_known_guid: bool = True
+    #: What a migration is refused without, when it begins (section 11);
+    #: what is not looked at may break it later.
+    migration_needs: tuple[str, ...] = (
+        'enabled', 'maximum', 'address', 'switch', 'files', 'remotefx',
+        'memory', 'not paused')
+    #: Metering goes on across a migration (section 12).
+    metrics_move: bool = True
+    #: The pipe of a COM port exists only while the VM runs (section 15).
+    pipe_only_while_running: bool = True
+    #: A VM's port of a switch exists only while it runs (section 16).
+    port_only_while_running: bool = True
+    #: A dynamic address is drawn at the first start (section 16).
+    mac_at_first_start: bool = True
+    #: An adapter's address changes only while the VM is off; no document
+    #: says so.
+    mac_fixed_unless_off: bool = True
+    #: A static address may be in use by another adapter (section 16).
+    equal_macs_allowed: bool = True
+    #: Extended ACLs of one direction have different weights (section 16).
+    acl_weights_unique: bool = True
+    #: Offload settings go only with their port; no document says so.
+    offload_settings_stay: bool = True
     #: Port of the RDP listener of the virtual machine connection service.
     vmconnect_port: int = 2179
     #: First six digits of dynamic MAC addresses.

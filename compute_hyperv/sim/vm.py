@@ -9,7 +9,6 @@ from power-on to power-off.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from collections.abc import Iterator
 import typing
 
@@ -17,6 +16,7 @@ from . import devices
 from . import guest as guests
 from . import jobs
 from . import profiles
+from . import vmcheck
 from . import vmfiles
 from . import worker as workers
 from .wmi import engine
@@ -32,17 +32,6 @@ SAVING, PAUSING, RESUMING = 32773, 32776, 32777
 SYSTEM = 'Msvm_ComputerSystem'
 PLANNED_SYSTEM = 'Msvm_PlannedComputerSystem'
 SETTINGS = 'Msvm_VirtualSystemSettingData'
-
-#: Classes whose objects and links go with a VM or a checkpoint.
-_OF_VMS = ('CIM_ResourceAllocationSettingData', 'Msvm_BootSourceSettingData',
-           'Msvm_EthernetSwitchPortFeatureSettingData',
-           'Msvm_SecuritySettingData', 'CIM_BaseMetricValue',
-           'Msvm_MetricForME', 'CIM_SystemDevice', 'Msvm_LogicalIdentity',
-           'Msvm_VirtualSystemSettingDataComponent',
-           'Msvm_EthernetPortSettingDataComponent',
-           'Msvm_SettingsDefineState', 'Msvm_SnapshotOfVirtualSystem',
-           'Msvm_MostCurrentSnapshotInBranch', 'Msvm_LastAppliedSnapshot',
-           'Msvm_ParentChildSettingData')
 
 _STATE_NAMES = {RUNNING: 'running', OFF: 'off', SAVED: 'saved',
                 PAUSED: 'paused', STARTING: 'starting', SAVING: 'saving',
@@ -230,6 +219,9 @@ class VMs:
         self.meters: dict[str, float] = {}
         #: Seconds that a VM ran before its present power-on.
         self.earlier_runs_s: dict[str, float] = {}
+        #: COM ports of VMs that are off, served only where field
+        #: knowledge is switched off: InstanceID -> pipe.
+        self.idle_pipes: dict[str, workers.Closable] = {}
         self._next_pid = 4000
 
     def __iter__(self) -> Iterator[Vm]:
@@ -323,6 +315,9 @@ class VMs:
                 held.close()
         self.workers.clear()
         self.lingering.close_all()
+        for pipe in self.idle_pipes.values():
+            pipe.close()
+        self.idle_pipes.clear()
         self.files.close_all()
         self._host.jobs.power_cut()
 
@@ -347,54 +342,4 @@ class VMs:
 
     def problems(self) -> list[str]:
         """VMs, planned VMs and workers that a clean host does not have."""
-        found = ['VM %s (%s) exists, %s' % (
-            vm.name, vm.guid, state_name(vm.state))
-            for vm in self]
-        found += ['planned VM %s (%s) exists' % (vm.name, vm.guid)
-                  for vm in self.planned()]
-        found += ['worker process %d of %s has no VM' % (worker.pid, guid)
-                  for guid, worker in self.workers.items()
-                  if self.by_guid(guid) is None]
-        return found + self._stray_ports() + self._orphans()
-
-    def _stray_ports(self) -> list[str]:
-        """Switch ports that neither an uplink nor a worker has."""
-        owned = {record.path for worker in self.workers.values()
-                 for record in worker.records}
-        uplinks = {link['Antecedent'].lower() for link in (
-            self._host.v2.find('Msvm_EthernetDeviceSAPImplementation'))}
-        return ['switch port %s (%s) has no VM' % (
-            port['ElementName'], port['Name'])
-            for port in self._host.v2.find('Msvm_EthernetSwitchPort')
-            if port.path not in owned and port.path.lower() not in uplinks]
-
-    def _orphans(self) -> list[str]:
-        """Records below a VM that no longer exists."""
-        store = self._host.v2
-        known = {vm.guid for vm in (*self, *self.planned())}
-        snapshots: set[str] = set()
-        found: list[str] = []
-        for record in store.find(SETTINGS):
-            if record['VirtualSystemType'] == devices.DEFINITION:
-                continue
-            if (record['VirtualSystemIdentifier'] or '').upper() in known:
-                snapshots.add(guid_of(record['InstanceID']))
-            else:
-                found.append('%s is left of a VM' % record.path)
-        for cls in _OF_VMS:
-            if store.classes.find(cls) is not None:
-                found += self._dangling(store.find(cls), known | snapshots)
-        return found
-
-    def _dangling(self, records: Iterable[engine.Record],
-                  known: set[str]) -> Iterator[str]:
-        for record in records:
-            name = record.get('InstanceID')
-            if name is None:
-                if any(self._host.v2.by_path(record[key] or '') is None
-                       for key in record.cls.references):
-                    yield '%s links something that is gone' % record.path
-            elif name.startswith('Microsoft:') and not (
-                    name.startswith('Microsoft:Definition') or
-                    guid_of(name) in known):
-                yield '%s is left of a VM' % name
+        return vmcheck.problems(self._host)

@@ -116,6 +116,8 @@ def _check_extended_acl(vm: Vm, port: engine.Record,
                         new: tree.Props) -> None:
     _in('Direction', new['Direction'], 1, 2)
     _in('Action', new['Action'], 1, 2)
+    if not vm.host.quirks.acl_weights_unique:
+        return
     for other in vm.host.v2.under(port['InstanceID'] + '\\', EXTENDED_ACL):
         if (other['Direction'], other['Weight']) == (
                 new['Direction'], new['Weight']) and (
@@ -187,6 +189,10 @@ def add_feature_settings(call: engine.Call) -> dict[str, typing.Any] | int:
         if not each.cls.is_a(FEATURE) or (
                 each.cls.name not in ports.FEATURE_IDS):
             return host.quirks.invalid_parameter_code
+    try:
+        rules.need_settled(vm)
+    except rules.Refused as exc:
+        return exc.code
     made: list[engine.Record] = []
     for each in parsed:
         cls = each.cls.name
@@ -229,6 +235,10 @@ def modify_feature_settings(call: engine.Call
         vm = host.vms.of(port) if port is not None else None
         if record is None or port is None or vm is None:
             return host.quirks.invalid_parameter_code
+        try:
+            rules.need_settled(vm)
+        except rules.Refused as exc:
+            return exc.code
         changes = rules.changed(record, parsed.props)
         _check(vm, port, record.cls.name, dict(record.props, **changes))
         planned.append((record, changes))
@@ -243,11 +253,17 @@ def remove_feature_settings(call: engine.Call
                             ) -> dict[str, typing.Any] | int:
     """Remove features from ports; offload settings stay with the port."""
     records = call.args['FeatureSettings'] or ()
+    quirks = call.host.quirks
     for record in records:
-        if not record.cls.is_a(FEATURE) or (
+        vm = call.host.vms.of(record)
+        if vm is None or not record.cls.is_a(FEATURE) or (
                 _port_of(call.host, record['InstanceID']) is None):
-            return call.host.quirks.invalid_parameter_code
-        if record.cls.name == OFFLOAD:
+            return quirks.invalid_parameter_code
+        if record.cls.name == OFFLOAD and quirks.offload_settings_stay:
             return jobs.NOT_SUPPORTED
+        try:
+            rules.need_settled(vm)
+        except rules.Refused as exc:
+            return exc.code
     _remove(call.host, records)
     return 0

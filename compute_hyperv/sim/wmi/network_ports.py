@@ -32,8 +32,15 @@ def _check_mac(vm: Vm, props: tree.Props) -> tree.Props:
     if not props.get('StaticMacAddress') or address is None:
         return props
     address = re.sub('[-:]', '', address).upper()
-    if not _MAC.match(address) or int(address[1], 16) & 1:
+    if not _MAC.match(address) or int(address[1], 16) & 1 or (
+            address == _NO_MAC):
         raise rules.invalid(vm, '%s is no address of an adapter.' % address)
+    if not vm.host.quirks.equal_macs_allowed and any(
+            nic['Address'] == address and
+            nic['InstanceID'] != props.get('InstanceID')
+            for cls in (devices.NIC, devices.LEGACY_NIC)
+            for nic in vm.host.v2.find(cls)):
+        raise rules.invalid(vm, '%s is in use.' % address)
     return dict(props, Address=address)
 
 
@@ -74,13 +81,14 @@ def _nic_added(vm: Vm, record: engine.Record) -> None:
         vm, record, 2, 'EFI Network',
         '\\AcpiEx(VMBus,0,0)\\VenHw(NIC,%s)\\MAC(%s)' % (
             record['InstanceID'].rsplit('\\', 1)[1], record['Address']))
-    if vm.worker is not None:
+    if vm.worker is not None or not vm.host.quirks.mac_at_first_start:
         _give_mac(vm, record)
 
 
 def _modify_nic(vm: Vm, record: engine.Record, changes: tree.Props
                 ) -> tree.Props:
-    if {'Address', 'StaticMacAddress'} & set(changes) and not vm.is_off:
+    if {'Address', 'StaticMacAddress'} & set(changes) and (
+            not vm.is_off and vm.host.quirks.mac_fixed_unless_off):
         raise rules.wrong_state(vm, 'MAC address')
     new = _check_mac(vm, dict(record.props, **changes))
     return rules.changed(record, {name: new[name] for name in changes})
@@ -139,8 +147,7 @@ def _add_connection(vm: Vm, props: tree.Props, others: list[tree.Addition]
 
 def _connection_added(vm: Vm, record: engine.Record) -> None:
     add_port_features(vm, record)
-    if vm.worker is not None:
-        _connect(vm, vm.worker, record)
+    _connect(vm, record)
 
 
 def add_port_features(vm: Vm, record: engine.Record) -> None:
@@ -169,11 +176,20 @@ def add_feature(vm: Vm, connection: engine.Record, cls: str,
     return record
 
 
-def _connect(vm: Vm, worker: workers.Worker, record: engine.Record) -> None:
+def _lasts(vm: Vm) -> bool:
+    """Whether ports of a switch exist also while the VM is off."""
+    return not vm.host.quirks.port_only_while_running and not vm.is_planned
+
+
+def _connect(vm: Vm, record: engine.Record) -> None:
     """Make the port of a running VM.
 
     :raises JobFailure: the switch is gone
     """
+    worker = vm.worker
+    if worker is None and not _lasts(vm) or vm.host.v2.find(
+            'Msvm_SettingsDefineState', SettingData=record):
+        return
     if record['EnabledState'] == 3 or not (record['HostResource'] and
                                            record['HostResource'][0]):
         return
@@ -185,29 +201,29 @@ def _connect(vm: Vm, worker: workers.Worker, record: engine.Record) -> None:
                record['HostResource'][0]))
     port = network.add_port(vm.host, switch['Name'], record['ElementName'],
                             vm.host.new_guid())
-    worker.records.append(port)
+    if worker is not None and not _lasts(vm):
+        worker.records.append(port)
     vm.host.v2.add('Msvm_SettingsDefineState', ManagedElement=port,
                    SettingData=record)
 
 
 def _disconnect(vm: Vm, record: engine.Record) -> None:
     worker = vm.worker
-    if worker is None:
-        return
     store = vm.host.v2
     for link in store.find('Msvm_SettingsDefineState', SettingData=record):
         port = store.by_path(link['ManagedElement'])
         store.delete(link)
-        if port is not None and port in worker.records:
+        if port is None:
+            continue
+        if worker is not None and port in worker.records:
             worker.records.remove(port)
-            store.delete(port)
+        store.delete(port)
 
 
 def _reconnect(vm: Vm, record: engine.Record,
                changes: tree.Props) -> None:
     _disconnect(vm, record)
-    if vm.worker is not None:
-        _connect(vm, vm.worker, record)
+    _connect(vm, record)
 
 
 def _modify_connection(vm: Vm, record: engine.Record, changes: tree.Props
@@ -226,11 +242,12 @@ def _power_on(vm: Vm, worker: workers.Worker) -> None:
         for nic in vm.resources(cls):
             _give_mac(vm, nic)
     for connection in vm.resources(devices.PORT):
-        _connect(vm, worker, connection)
+        _connect(vm, connection)
 
 
 def _power_off(vm: Vm, worker: workers.Worker) -> None:
-    for connection in vm.resources(devices.PORT):
+    for connection in vm.resources(devices.PORT) if (
+            not _lasts(vm)) else ():
         _disconnect(vm, connection)
 
 

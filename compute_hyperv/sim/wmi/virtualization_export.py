@@ -255,7 +255,8 @@ def load_file(host: Host, path: str, snapshot_folder: str, *,
     """
     definition = _read(host, path)
     _add_snapshots(host, definition, snapshot_folder)
-    if new_id:
+    if new_id or not host.quirks.import_refuses_known_guid and (
+            definitions.is_known(host, definition['guid'])):
         definition = definitions.renamed(definition, {
             guid: host.new_guid() for guid in (
                 definition['guid'], *definition['snapshots'])})

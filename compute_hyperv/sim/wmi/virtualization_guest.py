@@ -54,6 +54,7 @@ def _open_serial(vm: Vm, worker: workers.Worker,
                  record: engine.Record) -> None:
     name = _pipe_name(record)
     guest = worker.guest
+    _close_idle(vm, record)
     if name is None or guest is None:
         return
     # The pipe calls back with data and clients; it is known only after.
@@ -79,9 +80,27 @@ def _close_serial(worker: workers.Worker, record: engine.Record) -> None:
         pipe.close()
 
 
+def _open_idle(vm: Vm, record: engine.Record) -> None:
+    """Serve the pipe of a VM that is off; nobody is behind it."""
+    name = _pipe_name(record)
+    if name and not vm.is_planned and (
+            not vm.host.quirks.pipe_only_while_running):
+        vm.host.vms.idle_pipes[record['InstanceID']] = vm.host.pipes.open(
+            name, lambda data: None, lambda: None)
+
+
+def _close_idle(vm: Vm, record: engine.Record) -> None:
+    pipe = vm.host.vms.idle_pipes.pop(record['InstanceID'], None)
+    if pipe is not None:
+        pipe.close()
+
+
 def _serial_changed(vm: Vm, record: engine.Record,
                     changes: tree.Props) -> None:
     worker = vm.worker
+    if worker is None and 'Connection' in changes:
+        _close_idle(vm, record)
+        _open_idle(vm, record)
     if worker is not None and 'Connection' in changes:
         _close_serial(worker, record)
         _open_serial(vm, worker, record)
@@ -120,12 +139,14 @@ def _power_off(vm: Vm, worker: workers.Worker) -> None:
     for port in vm.resources('CIM_ResourceAllocationSettingData',
                              devices.SERIAL_PORT):
         _close_serial(worker, port)
+        _open_idle(vm, port)
 
 
 power.UP.append(_power_on)
 power.DOWN.append(_power_off)
 tree.KINDS[devices.SERIAL_PORT] = tree.Kind(
-    check_modify=_check_serial, modified=_serial_changed)
+    check_modify=_check_serial, modified=_serial_changed,
+    removed=_close_idle)
 tree.KINDS.update({cls: tree.Kind() for cls, _device, _guid, _name in (
     devices.COMPONENTS)})
 

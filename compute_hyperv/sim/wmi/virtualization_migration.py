@@ -153,7 +153,7 @@ def migrate_to_host(call: engine.Call) -> Out:
     if call.args['NewSystemSettingData']:
         raise engine.NotSimulated('migration with NewSystemSettingData')
     vm = request.vm
-    if vm.state not in _MOVABLE or power.is_busy(vm):
+    if not _is_movable(vm) or power.is_busy(vm):
         return jobs.INVALID_STATE
     move = moving.steps_of(request)
     move.mark()
@@ -168,13 +168,19 @@ def migrate_to_host(call: engine.Call) -> Out:
         }))
 
 
+def _is_movable(vm: Vm) -> bool:
+    """Paused VMs do not move (section 11, [F])."""
+    return vm.state in _MOVABLE or vm.state == vms.PAUSED and (
+        'not paused' not in vm.host.quirks.migration_needs)
+
+
 def _check(request: movable.Request) -> None:
     """All that can be said without moving anything.
 
     :raises JobFailure: the first reason why it cannot move
     """
     vm = request.vm
-    if vm.state not in _MOVABLE:
+    if not _is_movable(vm):
         raise request.failure('the virtual machine is %s.' %
                               vms.state_name(vm.state), jobs.INVALID_STATE)
     if request.kind in (movable.STORAGE, movable.DEEP_CHECK):

@@ -81,6 +81,11 @@ def target_of(request: Request) -> Host:
     return found
 
 
+def needs(request: Request, what: str) -> bool:
+    """Whether a migration is refused without *what* (section 11, [F])."""
+    return what in request.vm.host.quirks.migration_needs
+
+
 def settings_of(host: Host) -> engine.Record:
     """The migration service's settings of a host."""
     return host.v2.find(SERVICE_SETTINGS)[0]
@@ -99,18 +104,20 @@ def active(host: Host, *job_types: int) -> int:
 def check_hosts(request: Request, target: Host) -> None:
     """Both hosts are set up for migration and have a turn left."""
     for host in (request.vm.host, target):
-        if not settings_of(host)['EnableVirtualSystemMigration']:
+        if needs(request, 'enabled') and not (
+                settings_of(host)['EnableVirtualSystemMigration']):
             raise request.failure(
                 "virtual machine migration is not enabled on '%s'. "
                 '(0x80070032).' % host.name, jobs.NOT_SUPPORTED)
         limit = settings_of(host)['MaximumActiveVirtualSystemMigration']
-        if active(host, *MOVES) > limit:
+        if needs(request, 'maximum') and active(host, *MOVES) > limit:
             raise request.failure(
                 "'%s' takes part in as many migrations as it may (%d)." % (
                     host.name, limit), jobs.IN_USE)
     wanted = request.settings['DestinationIPAddressList'] or ()
     listening = listeners(target)
-    if not listening or wanted and not set(wanted) & set(listening):
+    if needs(request, 'address') and (
+            not listening or wanted and not set(wanted) & set(listening)):
         raise request.failure(
             "the migration service of '%s' does not listen at %s. "
             '(0x8007274D).' % (target.name, ', '.join(wanted) or 'all'))
@@ -139,7 +146,8 @@ def check_machine(request: Request, target: Host) -> None:
             jobs.NOT_SUPPORTED)
     if vm.state in _NEEDS_PROCESSOR:
         check_processor(request, target)
-    if vm.resources('Msvm_Synthetic3DDisplayControllerSettingData'):
+    if needs(request, 'remotefx') and vm.resources(
+            'Msvm_Synthetic3DDisplayControllerSettingData'):
         pool = target.v2.find('Msvm_Synth3dVideoPool') if (
             target.v2.classes.find('Msvm_Synth3dVideoPool')) else []
         if not pool or not pool[0]['IsGPUCapable']:
@@ -199,7 +207,8 @@ def check_identity(request: Request, target: Host) -> None:
 def check_planned(request: Request, planned: Vm) -> None:
     """What the VM is plugged into is at the destination, too."""
     target = planned.host
-    for port in planned.resources(devices.PORT):
+    for port in planned.resources(devices.PORT) if (
+            needs(request, 'switch')) else ():
         given = port['HostResource'] or ('',)
         if given[0] and ports.switch_of(planned, port.props) is None:
             raise request.failure(
@@ -211,14 +220,15 @@ def check_planned(request: Request, planned: Vm) -> None:
             raise request.failure(
                 "a physical disk of the virtual machine cannot be found on "
                 "'%s'. (0x80070002)." % target.name)
-    for medium in planned.media():
+    for medium in planned.media() if needs(request, 'files') else ():
         path = medium['HostResource'][0]
         if medium['ResourceSubType'] != devices.HARD_DISK and (
                 not target.storage.exists(path)):
             raise request.failure(
                 "'%s' cannot be accessed on '%s': the system cannot find "
                 'the file specified. (0x80070002).' % (path, target.name))
-    if request.vm.state in (vms.RUNNING, vms.PAUSED):
+    if needs(request, 'memory') and (
+            request.vm.state in (vms.RUNNING, vms.PAUSED)):
         power.reserve(planned)
 
 

@@ -216,7 +216,8 @@ class Move(Step):
         disks.settle()
         vm = self.vm
         definition = definitions.take(
-            vm, definitions.snapshots_of(vm), metrics=True)
+            vm, definitions.snapshots_of(vm),
+            metrics=vm.host.quirks.metrics_move)
         if self.planned is not None:
             self._plug(definition, self.planned)
             system.destroy(self.planned)

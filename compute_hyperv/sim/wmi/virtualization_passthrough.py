@@ -27,6 +27,8 @@ def _drive_of(vm: Vm, path: str) -> engine.Record | None:
 
 
 def _check_offline(vm: Vm, number: int, what: str) -> None:
+    if not vm.host.quirks.passthrough_needs_offline:
+        return
     disk = vm.host.stores[_STORAGE].find_one('MSFT_Disk', Number=number)
     if disk is None or not disk['IsOffline']:
         raise jobs.JobFailure(

@@ -143,4 +143,5 @@ def restore(host: Host) -> None:
     """The management service starts: planned systems are gone [F]."""
     for vm in host.vms.planned():
         host.vms.files.open(vm)
-        system.destroy(vm)
+        if host.quirks.planned_lost_at_restart:
+            system.destroy(vm)

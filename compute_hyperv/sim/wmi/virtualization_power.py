@@ -114,7 +114,7 @@ def reserve(vm: Vm) -> dict[int, int]:
         "%s could not initialize memory: There's not enough memory on this "
         "system. Unable to allocate %d MB of RAM: Insufficient system "
         "resources exist to complete the requested service. (0x800705AA)."
-        % (vm.describe(), needed_mib), jobs.OUT_OF_MEMORY)
+        % (vm.describe(), needed_mib), host.quirks.out_of_memory_code)
 
 
 def _spans(host: Host) -> bool:
@@ -242,6 +242,9 @@ def request_state(vm: Vm, requested: int) -> dict[str, typing.Any] | int:
     if requested not in REQUESTS:
         return jobs.INVALID_PARAMETER
     before = vm.state
+    answer = vm.host.quirks.power_answers.get('%d:%d' % (before, requested))
+    if answer is not None:
+        return answer
     transition = MATRIX.get((before, requested))
     if transition is None or is_busy(vm):
         return jobs.INVALID_STATE

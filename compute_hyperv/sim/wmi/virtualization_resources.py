@@ -47,6 +47,8 @@ def _failed(vm: Vm, exc: jobs.JobFailure | WinError, job_type: int) -> Out:
     if isinstance(exc, WinError):
         exc = jobs.from_windows(exc, '%s failed to change device' %
                                 vm.describe())
+    if not vm.host.quirks.file_errors_are_jobs:
+        return {'ReturnValue': jobs.FAILED}
     return vm.host.jobs.failed(exc, job_type, (vm.system,))
 
 

@@ -207,7 +207,8 @@ def check_processor(vm: Vm, record: engine.Record,
             vm.generation, vm.version):
         raise invalid(vm, '%d virtual processors are not possible.' %
                       new['VirtualQuantity'])
-    if changes.get('VirtualQuantity', 0) > host.spec.cpus:
+    if host.quirks.vcpus_within_host and (
+            changes.get('VirtualQuantity', 0) > host.spec.cpus):
         raise invalid(vm, 'The host has %d logical processors.' %
                       host.spec.cpus)
     for name in ('Reservation', 'Limit'):
@@ -239,21 +240,32 @@ def check_memory(vm: Vm, record: engine.Record,
         _check_hot_memory(vm, record, changes)
     if not new['DynamicMemoryEnabled']:
         new['Reservation'] = new['Limit'] = new['VirtualQuantity']
-    for name in ('Reservation', 'VirtualQuantity', 'Limit'):
-        if new[name] % 2 or new[name] < 32:
-            raise invalid(vm, '%s of %d MB: an even number from 32 is '
-                          'needed.' % (name, new[name]))
-    if not new['Reservation'] <= new['VirtualQuantity'] <= new['Limit']:
-        raise invalid(vm, 'Minimum <= startup <= maximum memory is needed.')
+    _check_quantities(vm, new)
     if new['Limit'] > vm.host.profile.max_memory_mib(
             vm.generation, vm.version):
         raise invalid(vm, '%d MB are too much memory for a VM.' %
                       new['Limit'])
     if not 5 <= new['TargetMemoryBuffer'] <= 2000:
         raise invalid(vm, 'TargetMemoryBuffer is in 5..2000.')
+    return changed(record, new)
+
+
+def _check_quantities(vm: Vm, new: dict[str, typing.Any]) -> None:
+    """Steps, lower bound, order and weight of memory (section 5, [F])."""
+    quirks = vm.host.quirks
+    for name in ('Reservation', 'VirtualQuantity', 'Limit'):
+        if new[name] % quirks.memory_step_mib or (
+                new[name] < quirks.memory_minimum_mib):
+            raise invalid(vm, '%s of %d MB: a multiple of %d from %d is '
+                          'needed.' % (name, new[name],
+                                       quirks.memory_step_mib,
+                                       quirks.memory_minimum_mib))
+    if not quirks.memory_values_checked:
+        return
+    if not new['Reservation'] <= new['VirtualQuantity'] <= new['Limit']:
+        raise invalid(vm, 'Minimum <= startup <= maximum memory is needed.')
     if not 0 <= new['Weight'] <= 10000:
         raise invalid(vm, 'Weight is in 0..10000.')
-    return changed(record, new)
 
 
 def _check_hot_memory(vm: Vm, record: engine.Record,
@@ -261,6 +273,8 @@ def _check_hot_memory(vm: Vm, record: engine.Record,
     if record['DynamicMemoryEnabled']:
         if 'VirtualQuantity' in changes:
             raise wrong_state(vm, 'Startup memory')
+        if not vm.host.quirks.dynamic_memory_only_widens:
+            return
         if changes.get('Reservation', 0) > record['Reservation']:
             raise wrong_state(vm, 'Minimum memory (it can only go down)')
         if changes.get('Limit', record['Limit']) < record['Limit']:

@@ -254,7 +254,8 @@ def _descendants(host: Host, record: engine.Record) -> list[engine.Record]:
 
 
 def _idle(vm: Vm) -> None:
-    vm.host.v2.update(vm.system, OperationalStatus=(2,))
+    if vm.exists:
+        vm.host.v2.update(vm.system, OperationalStatus=(2,))
 
 
 def _remove_all(vm: Vm, gone: list[engine.Record]) -> None:
@@ -305,7 +306,8 @@ def apply_snapshot(call: engine.Call) -> dict[str, typing.Any] | int:
     vm = _vm_of(host, record)
     if vm is None:
         return host.quirks.invalid_parameter_code
-    if vm.state not in (vms.OFF, vms.SAVED) or system.merging(vm) or (
+    if vm.state not in (vms.OFF, vms.SAVED) and (
+            host.quirks.apply_needs_off) or system.merging(vm) or (
             power.is_busy(vm)):
         return INVALID_STATE
     host.v2.update(vm.system, OperationalStatus=(2, _APPLYING))
@@ -319,6 +321,8 @@ def apply_snapshot(call: engine.Call) -> dict[str, typing.Any] | int:
 def _apply(vm: Vm, record: engine.Record) -> None:
     """Settings and disks of the checkpoint become the VM's."""
     host = vm.host
+    if vm.worker is not None:
+        power.turn_off(vm)          # FieldKnowledge.apply_needs_off
     old_media = snapshotdisks.hard_disks(host, vm.instance_id)
     left = [one['HostResource'][0] for one in old_media]
     fresh = {one['InstanceID'][len(record['InstanceID']):]:

@@ -38,15 +38,18 @@ def check(vm: Vm, *, without_physical: bool = False) -> None:
     if len(snapshots(vm)) >= vm.host.profile.checkpoints:
         raise jobs.JobFailure('%s has as many checkpoints as it can.' %
                               vm.describe())
-    if not without_physical and (
+    refused_by = vm.host.quirks.checkpoint_refused_by
+    if not without_physical and 'physical disk' in refused_by and (
             vm.resources(devices.RASD, devices.PHYSICAL_DISK)):
         raise jobs.JobFailure('Checkpoint operation for %s failed: a '
                               'physical disk is attached.' % vm.describe())
-    if vm.resources(devices.PCI) and vm.worker is not None:
+    if 'assigned device' in refused_by and (
+            vm.resources(devices.PCI) and vm.worker is not None):
         raise jobs.JobFailure('Checkpoint operation for %s failed: a '
                               'device is assigned.' % vm.describe())
-    if any(record['PersistentReservationsSupported']
-           for record in vm.media()):
+    if 'shared disk' in refused_by and any(
+            record['PersistentReservationsSupported']
+            for record in vm.media()):
         raise jobs.JobFailure('Checkpoint operation for %s failed: a '
                               'shared disk is attached.' % vm.describe())
 

@@ -37,7 +37,7 @@ _SUFFIXES = {
 
 
 def _need_live(vm: Vm, what: str) -> None:
-    if vm.state not in _LIVE:
+    if vm.state not in _LIVE and vm.host.quirks.saved_keeps_storage:
         raise rules.wrong_state(vm, what)
 
 
@@ -103,7 +103,8 @@ def _add_drive(vm: Vm, props: tree.Props, others: list[tree.Addition]
         _need_off(vm, 'IDE drive')
     elif kind == devices.SCSI_CONTROLLER:
         _need_live(vm, 'SCSI drive')
-        if subtype == devices.DVD_DRIVE and vm.generation == 1:
+        if subtype == devices.DVD_DRIVE and vm.generation == 1 and (
+                vm.host.quirks.scsi_dvd_needs_generation_2):
             raise rules.invalid(vm, 'Generation 1 has DVD drives on IDE.')
     else:
         raise rules.invalid(vm, '%s takes no drives.' % kind)

@@ -114,9 +114,11 @@ def _defaults(host: Host, generation: int) -> dict[str, typing.Any]:
         CreationTime=values.cim_datetime(host.clock.time()), Notes=(),
         ConfigurationDataRoot=root, SnapshotDataRoot=root,
         SuspendDataRoot=root, SwapFileDataRoot=root, LogDataRoot=root,
-        GuestStateDataRoot=root, AutomaticStartupAction=3,
+        GuestStateDataRoot=root,
+        AutomaticStartupAction=host.quirks.default_startup_action,
         AutomaticStartupActionDelay=values.cim_interval(0),
-        AutomaticShutdownAction=3, AutomaticRecoveryAction=3,
+        AutomaticShutdownAction=host.quirks.default_shutdown_action,
+        AutomaticRecoveryAction=3,
         AutomaticCriticalErrorAction=1,
         AutomaticCriticalErrorActionTimeout=values.cim_interval(1800),
         BIOSGUID='{%s}' % host.new_guid(), BIOSSerialNumber=serial,
@@ -283,8 +285,9 @@ def _destroy_if_idle(vm: Vm) -> None:
 
 
 def merging(vm: Vm) -> bool:
-    """Whether disks of the VM are being merged (section 8)."""
-    return _MERGING in (vm.system['OperationalStatus'] or ())
+    """Whether merging disks keep the VM as it is (section 8)."""
+    return vm.host.quirks.merge_blocks and _MERGING in (
+        vm.system['OperationalStatus'] or ())
 
 
 @engine.computed(V2, 'Msvm_ComputerSystem', 'NumberOfNumaNodes')

@@ -82,6 +82,8 @@ class InterruptTest(GuestTestCase):
         self.request_state(9)
         self.fabric.clock.advance(60)
         self.assertEqual(32775, self._inject()[-1])
+        self.host.quirks.interrupt_not_running_code = 32773
+        self.assertEqual(32773, self._inject()[-1])
         self.assertEqual(0, self.guest.interrupts)
 
     def test_host_itself(self):
@@ -139,6 +141,8 @@ class ShutdownTest(GuestTestCase):
         self.assertEqual(32775, self._ask())
         with self.assertRaises(hypervcase.exceptions.HyperVException):
             self.vmutils.soft_shutdown_vm('vm')
+        self.host.quirks.shutdown_without_services_code = 32768
+        self.assertEqual(32768, self._ask())
 
     def test_guest_that_ignores_the_request(self):
         """simulator.md 7: or ignores it, if told so."""

@@ -113,6 +113,9 @@ class ServicesTest(hypervcase.HyperVTestCase):
         """Section 15 [F]: 2179."""
         rdp = self.bound.utilsfactory.get_rdpconsoleutils()
         self.assertEqual(2179, rdp.get_rdp_console_port())
+        self.make_host('2022', quirks={'vmconnect_port': 3000})
+        rdp = self.bound.utilsfactory.get_rdpconsoleutils()
+        self.assertEqual(3000, rdp.get_rdp_console_port())
 
     def test_host_is_not_guarded_unless_told(self):
         """Section 13: IsHostGuarded."""

@@ -46,6 +46,13 @@ class JobTest(hypervcase.HyperVTestCase):
                          caught.exception.com_error.hresult & 0xFFFFFFFF)
         self.assertEqual([], self.wmi.Msvm_AffectedJobElement())
 
+    def test_job_may_vanish_sooner(self):
+        """Section 3 [F]: the five minutes are field knowledge."""
+        self.host.quirks.job_lifetime_s = 20.0
+        path = self._start()
+        self.fabric.clock.advance(40)
+        self.assert_not_found(path)
+
     def test_affected_elements(self):
         """Section 1: Msvm_AffectedJobElement; os-win's stop_jobs."""
         self._start()

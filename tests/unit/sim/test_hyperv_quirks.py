@@ -94,7 +94,10 @@ class KnowledgeTest(hypervcase.HyperVTestCase):
 
     def test_all_have_defaults(self):
         for field in dataclasses.fields(profiles.FieldKnowledge):
-            self.assertIsNot(dataclasses.MISSING, field.default, field.name)
+            self.assertTrue(
+                field.default is not dataclasses.MISSING or
+                field.default_factory is not dataclasses.MISSING,
+                field.name)
 
     def test_medium_goes_with_its_drive(self):
         """Section 6 [U]: else the drive stays until it is empty."""

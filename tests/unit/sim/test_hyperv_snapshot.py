@@ -198,6 +198,7 @@ class CreateTest(SnapshotTestCase):
 
     def test_settings_are_no_system(self):
         """Section 8: AffectedSystem is a system."""
+        self.host.quirks.wrong_reference_hresult = 0
         self.assertEqual(32773, self.snapshot_service.CreateSnapshot(
             AffectedSystem=self.settings().path_(), SnapshotType=2)[2])
 

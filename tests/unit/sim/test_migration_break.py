@@ -172,6 +172,31 @@ class LinkTest(BreakCase):
         self.assertEqual(100 if fixed else 300, self.other.vms.named(
             'vm').processor['Weight'])
 
+    @ddt.data(True, False)
+    def test_features_stay_meanwhile(self, fixed):
+        """VLANs and the like too: Add-, Modify-, RemoveFeatureSettings."""
+        self.host.quirks.fixed_while_moving = fixed
+        self.net.set_vswitch_port_vlan_id(5, 'nic')
+        vlan = 'Msvm_EthernetSwitchPortVlanSettingData'
+        self.run_to(50)
+        port = self.wmi.Msvm_EthernetPortAllocationSettingData(
+            ElementName='nic')[0]
+        mine = [one for one in getattr(self.wmi, vlan)()
+                if 'Definition' not in one.InstanceID][0]
+        mine.AccessVlanId = 6
+        acl = self.template('Msvm_EthernetSwitchPortAclSettingData')
+        acl.Direction = acl.Action = acl.AclType = acl.Applicability = 1
+        code = 32775 if fixed else 0
+        self.assertEqual([code] * 3, [
+            self.service.AddFeatureSettings(
+                port.path_(), [acl.GetText_(1)])[2],
+            self.service.ModifyFeatureSettings([mine.GetText_(1)])[2],
+            self.service.RemoveFeatureSettings([mine.path_()])[1]])
+        self.fabric.clock.advance(60)
+        self.assertEqual([5] if fixed else [], [
+            one['AccessVlanId'] for one in self.other.v2.find(vlan)
+            if 'Definition' not in one['InstanceID']])
+
     def test_guest_that_shuts_down_meanwhile(self):
         """The VM that the memory was copied of is no more."""
         self.host.vms.behaviours.behave('vm', shutdown_s=0.1)

@@ -165,3 +165,11 @@ class LoopbackTest(ShareCase):
                                     '0x80070005'):
             self.vmutils.attach_scsi_drive('vm', path)
         self.vmutils.attach_scsi_drive('vm', r'C:\Shares\volumes\v.vhdx')
+
+    def test_machine_may_use_it_after_all(self):
+        """Field knowledge, turned over."""
+        self.host.quirks.loopback_shares_refused = False
+        self.make_vm()
+        self.win.get_vhdutils().create_dynamic_vhd(
+            r'C:\Shares\volumes\v.vhdx', 8 * MIB)
+        self.vmutils.attach_scsi_drive('vm', r'\\HV1\volumes\v.vhdx')
