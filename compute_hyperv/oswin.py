@@ -44,6 +44,12 @@ class VMState(enum.Enum):
     SAVED = constants.HYPERV_VM_STATE_SUSPENDED
 
 
+#: Codes of VMs that have lost their storage, which os-win does not know.
+#: Msvm_ComputerSystem.EnabledState: "critical" running, off, saved, paused.
+_CRITICAL = {32781: VMState.RUNNING, 32782: VMState.OFF,
+             32784: VMState.SAVED, 32785: VMState.PAUSED}
+
+
 class DriveKind(enum.Enum):
     """What :meth:`Win.attach_drive` plugs in; values are os-win's."""
 
@@ -152,6 +158,8 @@ class Win:
                     ['ElementName', 'EnabledState'])}
 
     def _state_of(self, system: Any) -> VMState:
+        if system.EnabledState in _CRITICAL:
+            return _CRITICAL[system.EnabledState]
         try:
             return VMState(self.vm.get_vm_power_state(system.EnabledState))
         except ValueError:

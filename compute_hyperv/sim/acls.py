@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Access control lists of files: kept, inherited, shown; not enforced.
+"""Access control lists of files: kept, inherited, shown.
+
+They are not enforced but for machines: one whose account is denied a file
+cannot use it.
 
 An entry is ``{'trustee', 'mask', 'flags', 'kind'}``: ACCESS_MASK bits, ACE
 flags, and 'allow' or 'deny'.  A file keeps its own entries; those that it
@@ -37,6 +40,7 @@ _GENERIC = {0x80000000: 0x120089, 0x40000000: 0x120116,
             0x20000000: 0x1200A0, 0x10000000: 0x1F01FF}
 _ALL_GENERIC = 0xF0000000
 _FULL = 0x1F01FF
+_READ_DATA = 1
 
 #: What the root of a drive gives to everything on it.
 _ROOT = ({'trustee': 'NT AUTHORITY\\SYSTEM', 'mask': _FULL},
@@ -115,6 +119,24 @@ def icacls(host: Any, *, arguments: List[str]) -> str:
     lines = [_line(entry) for entry in get_acl(host, path=path)]
     return '%s %s\n\nSuccessfully processed 1 files; Failed processing 0 ' \
         'files\n' % (path, ('\n' + ' ' * (len(path) + 1)).join(lines))
+
+
+def check_machine(host: Any, guid: str, path: str) -> None:
+    """Whether a virtual machine may open a file.
+
+    Its worker runs as ``NT VIRTUAL MACHINE\\<GUID>``; what it is denied is
+    looked at, not what it is allowed, as Hyper-V itself adds its account
+    to the files of a machine (field-lessons.md L167).
+
+    :raises WinError: 5
+    """
+    accounts = {('NT VIRTUAL MACHINE\\' + guid).upper(), 'EVERYONE',
+                'NT VIRTUAL MACHINE\\VIRTUAL MACHINES'}
+    if any(entry['kind'] == 'deny' and
+           entry['trustee'].upper() in accounts and
+           entry['mask'] & _READ_DATA and not entry['flags'] & INHERIT_ONLY
+           for entry in get_acl(host, path=path)):
+        raise WinError(winerror.ACCESS_DENIED, path)
 
 
 def _is_account(host: Any, name: str) -> bool:

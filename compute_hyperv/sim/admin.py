@@ -12,6 +12,7 @@ import fnmatch
 import typing
 
 from . import native
+from . import storageloss
 from . import views
 from . import vm as vm_module
 from .fabric import Fabric
@@ -69,6 +70,24 @@ def _host(fabric: Fabric, name: str) -> Host:
         raise LookupError(f'no host {name}; there are '
                           f'{", ".join(fabric.hosts)}')
     return found
+
+
+@action('storage.down')
+def storage_down(fabric: Fabric, server: str) -> None:
+    """A file server stops to answer."""
+    fabric.lose_server(server)
+
+
+@action('storage.up')
+def storage_up(fabric: Fabric, server: str) -> None:
+    """It answers again."""
+    fabric.regain_server(server)
+
+
+@action('storage.look')
+def storage_look(fabric: Fabric) -> None:
+    """VMs see whether their files are there."""
+    storageloss.look_everywhere(fabric)
 
 
 @action('show')

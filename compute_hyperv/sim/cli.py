@@ -12,6 +12,7 @@ from . import cli_common
 from . import cli_fault
 from . import cli_guest
 from . import cli_san
+from . import cli_storage
 from .cli_common import Args
 from .cli_common import call
 from .cli_common import SOCKET_VARIABLE
@@ -168,6 +169,7 @@ def parser() -> argparse.ArgumentParser:
     cli_fault.add(commands, _sub, _socket)
     cli_guest.add(commands, _sub, _socket)
     cli_san.add(commands, _sub, _socket)
+    cli_storage.add(commands, _sub, _socket)
     return found
 
 

@@ -89,20 +89,24 @@ class Template:
     defaults: dict[str, typing.Any] = dataclasses.field(
         default_factory=dict)
 
-    @property
-    def instance_id(self) -> str:
+    def instance_id(self, kind: str = 'Default') -> str:
         r"""``Microsoft:Definition\<GUID>\Default`` (section 1).
 
         The GUID is made from class and subtype: the same on every host.
+
+        :param kind: one of :data:`DEFINITIONS`
         """
         guid = uuid.uuid5(uuid.NAMESPACE_OID, self.cls + self.subtype)
-        return 'Microsoft:Definition\\%s\\Default' % str(guid).upper()
+        return 'Microsoft:Definition\\%s\\%s' % (str(guid).upper(), kind)
 
     def props(self) -> dict[str, typing.Any]:
         """Properties of the template's record, without InstanceID."""
         return dict(ElementName=self.name, ResourceType=self.resource_type,
                     ResourceSubType=self.subtype, **self.defaults)
 
+
+#: The definitions of each kind of resource.
+DEFINITIONS = ('Default', 'Minimum', 'Maximum', 'Increment')
 
 _COUNT = {'VirtualQuantity': 1, 'Reservation': 1, 'Limit': 1, 'Weight': 0,
           'VirtualQuantityUnits': 'count', 'AllocationUnits': 'count',

@@ -31,6 +31,8 @@ class DiskHandle:
     :ivar disk: None for an ISO.
     :ivar may_write: opened for changes.
     :ivar rw_depth: how many files of the chain are open for writing.
+    :ivar online: a running machine uses the disk: it can be resized, and
+        nothing else.
     :ivar lock: one call at a time works on the disk.
     """
 
@@ -43,6 +45,7 @@ class DiskHandle:
         self.client = client
         self.disk: Optional[Disk] = None
         self.may_write = False
+        self.online = False
         self.rw_depth = 0
         self.files: List[handles.OpenFile] = []
         self.attached: Optional['Attachment'] = None
@@ -99,6 +102,8 @@ class Attachments:
 
         :raises WinError: 5 not opened for it, 32 attached already.
         """
+        if handle.online:
+            raise WinError(winerror.SHARING_VIOLATION, handle.path)
         read_only = bool(flags & ATTACH_READ_ONLY)
         if not handle.access & (ATTACH_RO if read_only else ATTACH_RW):
             raise WinError(winerror.ACCESS_DENIED, handle.path)

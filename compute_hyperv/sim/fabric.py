@@ -19,6 +19,7 @@ from . import native
 from . import ports
 from . import san
 from . import storage
+from . import storageloss
 from .host import Host
 from .host import HostSpec
 
@@ -181,10 +182,26 @@ class Fabric:
     def cut(self, one: str, other: str) -> None:
         """Break the network between two hosts."""
         self._cut.add(frozenset((one.lower(), other.lower())))
+        storageloss.look_everywhere(self)
 
     def mend(self, one: str, other: str) -> None:
         """Take back :meth:`cut`."""
         self._cut.discard(frozenset((one.lower(), other.lower())))
+        storageloss.look_everywhere(self)
+
+    def look_at_storage(self) -> None:
+        """Have every VM see whether its files are there (section 2)."""
+        storageloss.look_everywhere(self)
+
+    def lose_server(self, name: str) -> None:
+        """A file server stops to answer; VMs notice (section 2)."""
+        self.shares.smb.down.add(name.lower())
+        storageloss.look_everywhere(self)
+
+    def regain_server(self, name: str) -> None:
+        """Take back :meth:`lose_server`."""
+        self.shares.smb.down.discard(name.lower())
+        storageloss.look_everywhere(self)
 
     def connected(self, one: Host, other: Host) -> bool:
         return frozenset((one.name.lower(),

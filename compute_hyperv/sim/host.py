@@ -23,6 +23,7 @@ from . import ports
 from . import profiles
 from . import rbdclient
 from . import storage
+from . import storageloss
 from . import virtualdisks
 from . import vm
 from . import wmi
@@ -164,6 +165,25 @@ def _switch(where: str, spec: typing.Union[
     return SwitchSpec(**spec)
 
 
+def _profile(spec: HostSpec) -> profiles.Profile:
+    """The profile of a host's Windows.
+
+    :raises ValueError: none, or the host is larger than it can use
+    """
+    try:
+        found = profiles.profile(spec.windows)
+    except KeyError:
+        raise ValueError(f'host {spec.name}: there is no Windows '
+                         f'Server {spec.windows} here') from None
+    if spec.cpus > found.logical_processors or (
+            spec.memory_mib > found.memory_mib):
+        raise ValueError(
+            f'host {spec.name}: Windows Server {found.key} has at most '
+            f'{found.logical_processors} processors and '
+            f'{found.memory_mib} MiB')
+    return found
+
+
 def _pipes(host: 'Host') -> pipes.Pipes:
     """The named pipes of a host: on Windows they are Windows' own."""
     if sys.platform == 'win32':
@@ -193,11 +213,7 @@ class Host:
         self.spec = spec
         self.name = spec.name
         self.clock = fabric.clock
-        try:
-            self.profile = profiles.profile(spec.windows)
-        except KeyError:
-            raise ValueError(f'host {spec.name}: there is no Windows '
-                             f'Server {spec.windows} here') from None
+        self.profile = _profile(spec)
         try:
             self.quirks = profiles.FieldKnowledge(**spec.quirks)
         except TypeError as exc:
@@ -264,6 +280,7 @@ class Host:
             for part in (self.vms, self.vdisks, self.pipes, self.storage,
                          self.initiator, self.hbas, self.rbd, self.luns):
                 part.power_cut()
+            storageloss.look_everywhere(self.fabric)
         self.end_watches()
         if self.fabric.server is not None:
             self.fabric.server.kill_clients(self)
@@ -274,6 +291,7 @@ class Host:
             if not self.powered:
                 self.powered = True
                 self.restore()
+                storageloss.look_everywhere(self.fabric)
 
     def restore(self) -> None:
         """Have the providers do what a boot of the host does."""

@@ -214,6 +214,10 @@ class Jobs:
         return self.start(Task(work=work, job_type=job_type,
                                affected=affected))
 
+    def has_ended(self, record: engine.Record) -> bool:
+        """Whether a job is in one of its final states."""
+        return record['InstanceID'] not in self._pending
+
     def kill(self, record: engine.Record, state: int) -> int:
         """End a running job from outside; a job's RequestStateChange."""
         job = self._pending.get(record['InstanceID'])

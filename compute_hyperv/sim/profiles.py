@@ -110,6 +110,15 @@ class FieldKnowledge:
     saved_keeps_storage: bool = True
     #: A disk of the host is offline before a VM gets it (section 6).
     passthrough_needs_offline: bool = True
+    #: A disk whose parent is missing or another is refused when it is
+    #: added; else when the VM starts (section 6).
+    chains_checked_when_added: bool = True
+    #: Checkpoints that the host took by itself are merged before their VM
+    #: is destroyed (section 4).
+    automatic_snapshots_merge: bool = True
+    #: VMs go to their critical states when storage is lost (section 2
+    #: names the states, not how soon they are reached).
+    notices_lost_storage: bool = True
     #: A VHD (not VHDX) cannot be attached to a generation 2 VM.
     gen2_refuses_vhd: bool = True
     #: A drive that still holds a medium cannot be removed.
@@ -166,6 +175,9 @@ class FieldKnowledge:
     single_instance_features: bool = True
     #: Absolute bandwidth reservations need the switch's mode and 10 Mbit/s.
     enforce_bandwidth_mode: bool = True
+    #: The file of a running VM's VHDX on SCSI can be opened with every
+    #: right, to resize it; all else with that handle is refused (32).
+    vhdx_resizes_online: bool = True
     #: Facts of a virtual disk that somebody has open can be read.
     facts_of_disk_in_use: bool = True
     #: The disk file of a running VM cannot even be read by others.
@@ -214,6 +226,11 @@ class Profile:
     ide_slots: int = 2
     checkpoints: int = 50
     running_vms: int = 1024
+    #: DDA devices of one VM (section 14).
+    assigned_devices: int = 64
+    #: What a host may have (section 18).
+    logical_processors: int = 512
+    memory_mib: int = 24 * _TB_MIB
     vcpus_in_use: int = 2048
 
     @property
@@ -272,6 +289,7 @@ PROFILES: dict[str, Profile] = {each.key: each for each in (
     _profile(
         key='2012R2', caption='Microsoft Windows Server 2012 R2 Datacenter',
         version='6.3.9600', vm_versions=('5.0',),
+        logical_processors=320, memory_mib=4 * _TB_MIB,
         default_vm_version='5.0', max_vcpus_gen2=64,
         max_memory_mib_gen2=_TB_MIB, max_synthetic_nics=8, is_2016=False,
         remotefx_monitors=(4, 4, 3, 2, 1), remotefx_generations=(1,)),
@@ -290,11 +308,13 @@ PROFILES: dict[str, Profile] = {each.key: each for each in (
     _profile(
         key='2022', caption='Microsoft Windows Server 2022 Datacenter',
         version='10.0.20348', vm_versions=_VERSIONS_2022,
+        logical_processors=1024, memory_mib=256 * _TB_MIB,
         default_vm_version='10.0', max_vcpus_gen2=1024,
         max_memory_mib_gen2=240 * _TB_MIB, max_synthetic_nics=64),
     _profile(
         key='2025', caption='Microsoft Windows Server 2025 Datacenter',
         version='10.0.26100', vm_versions=_VERSIONS_2025,
+        logical_processors=2048, memory_mib=256 * _TB_MIB,
         default_vm_version='12.0', max_vcpus_gen2=2048,
         max_memory_mib_gen2=240 * _TB_MIB, max_synthetic_nics=64),
 )}

@@ -16,6 +16,7 @@ from typing import Optional
 from . import disks
 from . import handles
 from . import native
+from . import onlineresize
 from . import winerror
 from .diskhandles import ATTACH_RO
 from .diskhandles import ATTACH_RW
@@ -104,7 +105,7 @@ class VirtualDisks:
         if disks.probe(found.local) is None:
             return Hold([self._storage.hold(path, share='read',
                                             owner=owner)])
-        disk = self._open_disk(path, found, writable=False, parents=True)
+        disk = self.open_disk(path, found, writable=False, parents=True)
         share = handles.READ | handles.WRITE if shared else (
             handles.READ if read_only
             or not self.host.quirks.vm_disk_is_exclusive else 0)
@@ -122,8 +123,8 @@ class VirtualDisks:
 
         :raises WinError: a file is missing, or no disk.
         """
-        disk = self._open_disk(path, self._storage.locate(path).need(),
-                               writable=False, parents=True)
+        disk = self.open_disk(path, self._storage.locate(path).need(),
+                              writable=False, parents=True)
         try:
             return list(disk.chain)
         finally:
@@ -175,8 +176,8 @@ class VirtualDisks:
             return self._add(handle)
         self._hold_for(handle, flags)
         try:
-            handle.disk = self._open_disk(
-                path, found, writable=handle.may_write,
+            handle.disk = self.open_disk(
+                path, found, writable=handle.may_write and not handle.online,
                 parents=not flags & NO_PARENTS)
             if device and FORMATS.get(device) != handle.disk.fmt:
                 handle.disk.abandon()
@@ -190,18 +191,22 @@ class VirtualDisks:
 
     def _hold_for(self, handle: DiskHandle, flags: int) -> None:
         """Take the share locks that an opening of this kind needs."""
-        if not handle.access & (_WRITING | ATTACH_RO):
+        handle.online = bool(
+            handle.access & METAOPS and handle.rw_depth == 1 and
+            disks.probe(handle.found.local) == 'vhdx' and
+            onlineresize.is_possible(self.host, handle))
+        if handle.online or not handle.access & (_WRITING | ATTACH_RO):
             # Facts can be read of disks in use: os_win asks for GET_INFO
             # and DETACH only, for this reason.
-            quietly = self.host.quirks.facts_of_disk_in_use
+            quietly = handle.online or self.host.quirks.facts_of_disk_in_use
             handle.files = [self._storage.shares.handles.open(
                 handle.path, handle.found.local,
                 access=0 if quietly else handles.READ,
                 share=handles.SHARE['all'], owner='virtdisk',
                 client=handle.client, host=self.host.name)]
             return
-        look = self._open_disk(handle.path, handle.found, writable=False,
-                               parents=not flags & NO_PARENTS)
+        look = self.open_disk(handle.path, handle.found, writable=False,
+                              parents=not flags & NO_PARENTS)
         try:
             writing = handles.WRITE if handle.may_write else 0
             handle.files = self._hold_chain(
@@ -229,12 +234,12 @@ class VirtualDisks:
         else:
             if new.fixed:
                 self._need_space(found, new.size_bytes)
-            self._run(path, disks.create, found.local,
-                      parent=new.parent or None,
-                      win_path=path, resolve=self._resolve,
-                      sector_bytes=new.sector_bytes or 512,
-                      physical_sector_bytes=new.physical_sector_bytes or 512,
-                      **new.shape)
+            self.run(path, disks.create, found.local,
+                     parent=new.parent or None,
+                     win_path=path, resolve=self._resolve,
+                     sector_bytes=new.sector_bytes or 512,
+                     physical_sector_bytes=new.physical_sector_bytes or 512,
+                     **new.shape)
         found.volume.changed()
         return self.open(path, device=new.device, access=ALL, flags=0,
                          client=client)
@@ -249,8 +254,8 @@ class VirtualDisks:
                 raise WinError(winerror.NOT_SUPPORTED, new.source)
             self._need_space(found, reader.disk.size_bytes if new.fixed
                              else reader.disk.file_size_bytes)
-            self._run(path, disks.convert, reader.disk, found.local,
-                      win_path=path, resolve=self._resolve, **new.shape)
+            self.run(path, disks.convert, reader.disk, found.local,
+                     win_path=path, resolve=self._resolve, **new.shape)
         finally:
             self.close(reader.number)
 
@@ -276,7 +281,7 @@ class VirtualDisks:
         with handle.lock:
             try:
                 if handle.disk is not None:
-                    self._run(handle.path, handle.disk.close)
+                    self.run(handle.path, handle.disk.close)
             finally:
                 handle.found.volume.changed()
                 self.attachments.closed(handle)
@@ -284,11 +289,13 @@ class VirtualDisks:
 
     def resize(self, handle: DiskHandle, size_bytes: int) -> None:
         """ResizeVirtualDisk."""
-        disk = self._writable(handle)
-        if disk.kind == 'fixed':
-            self._need_space(handle.found,
-                             max(0, size_bytes - disk.size_bytes))
-        self._run(handle.path, disk.resize, size_bytes)
+        onlineresize.check_merge(self.host, handle)
+        with onlineresize.writable(self, handle):
+            disk = self._writable(handle)
+            if disk.kind == 'fixed':
+                self._need_space(handle.found,
+                                 max(0, size_bytes - disk.size_bytes))
+            self.run(handle.path, disk.resize, size_bytes)
         handle.found.volume.changed()
 
     def merge(self, handle: DiskHandle, depth: int) -> None:
@@ -296,7 +303,7 @@ class VirtualDisks:
         disk = self._writable(handle)
         if handle.rw_depth <= depth:
             raise WinError(winerror.ACCESS_DENIED, handle.path)
-        self._run(handle.path, disk.merge, depth)
+        self.run(handle.path, disk.merge, depth)
         handle.found.volume.changed()
 
     def set_parent(self, handle: DiskHandle, parent: str, *,
@@ -305,9 +312,9 @@ class VirtualDisks:
 
         :param relink: it may have another identity.
         """
-        self._run(handle.path, self._writable(handle).reconnect, parent,
-                  relink=relink or
-                  not self.host.quirks.reconnect_checks_identity)
+        self.run(handle.path, self._writable(handle).reconnect, parent,
+                 relink=relink or
+                 not self.host.quirks.reconnect_checks_identity)
 
     def is_loaded(self, handle: DiskHandle) -> bool:
         """Whether the disk is attached to the host (IsLoaded)."""
@@ -319,11 +326,13 @@ class VirtualDisks:
 
     def set_id(self, handle: DiskHandle, guid: str) -> None:
         """SetVirtualDiskInformation: another identifier."""
-        self._run(handle.path, self._writable(handle).set_id, guid)
+        self.run(handle.path, self._writable(handle).set_id, guid)
 
     def _writable(self, handle: DiskHandle) -> Disk:
         if handle.disk is None:
             raise WinError(winerror.NOT_SUPPORTED, handle.path)
+        if handle.online:
+            raise WinError(winerror.SHARING_VIOLATION, handle.path)
         if not handle.may_write:
             raise WinError(winerror.ACCESS_DENIED, handle.path)
         return handle.disk
@@ -362,9 +371,10 @@ class VirtualDisks:
             self._open[handle.number] = handle
         return handle
 
-    def _open_disk(self, path: str, found: Located, *, writable: bool,
-                   parents: bool) -> Disk:
-        disk: Disk = self._run(
+    def open_disk(self, path: str, found: Located, *, writable: bool,
+                  parents: bool) -> Disk:
+        """The disk in a file, without a look at who has it open."""
+        disk: Disk = self.run(
             path, disks.open_disk, found.local, writable=writable,
             resolve=self._resolve, win_path=path, parents=parents)
         return disk
@@ -377,7 +387,7 @@ class VirtualDisks:
             raise winerror.os_error(error.winerror, path) from error
 
     @staticmethod
-    def _run(path: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+    def run(path: str, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the format code; its errors become Windows errors."""
         try:
             return function(*args, **kwargs)

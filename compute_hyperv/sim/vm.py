@@ -29,6 +29,11 @@ if typing.TYPE_CHECKING:
 RUNNING, OFF, SHUTTING_DOWN, SAVED, PAUSED, STARTING = 2, 3, 4, 6, 9, 10
 SAVING, PAUSING, RESUMING = 32773, 32776, 32777
 
+#: Settled states, and their variants when storage is lost.
+CRITICAL = {RUNNING: 32781, OFF: 32782, SAVED: 32784, PAUSED: 32785}
+UNCRITICAL = {critical: state for state, critical in CRITICAL.items()}
+_HEALTHY, _CRITICALLY_ILL = 5, 25       #: HealthState
+
 SYSTEM = 'Msvm_ComputerSystem'
 PLANNED_SYSTEM = 'Msvm_PlannedComputerSystem'
 SETTINGS = 'Msvm_VirtualSystemSettingData'
@@ -41,6 +46,8 @@ _STATE_NAMES = {RUNNING: 'running', OFF: 'off', SAVED: 'saved',
 
 def state_name(state: int) -> str:
     """An EnabledState for people."""
+    if state in UNCRITICAL:
+        return '%s, storage lost' % _STATE_NAMES[UNCRITICAL[state]]
     return _STATE_NAMES.get(state, 'state %d' % state)
 
 
@@ -176,6 +183,8 @@ class Vm:
         """Change EnabledState; emits the modification event."""
         self.host.v2.update(
             self.system, EnabledState=state,
+            HealthState=(_CRITICALLY_ILL if state in UNCRITICAL
+                         else _HEALTHY),
             TimeOfLastStateChange=values.cim_datetime(
                 self.host.clock.time()), **changes)
 
@@ -219,6 +228,8 @@ class VMs:
         self.meters: dict[str, float] = {}
         #: Seconds that a VM ran before its present power-on.
         self.earlier_runs_s: dict[str, float] = {}
+        #: Timers of VMs that lost storage has paused, by GUID.
+        self.paused_by_loss: dict[str, typing.Any] = {}
         #: COM ports of VMs that are off, served only where field
         #: knowledge is switched off: InstanceID -> pipe.
         self.idle_pipes: dict[str, workers.Closable] = {}
@@ -298,8 +309,15 @@ class VMs:
             '%s%02X%04X' % (self._host.quirks.mac_prefix, serial, number)
             for number in range(1, 0x10000)) if address not in taken)
 
+    def forget_loss(self, guid: str) -> None:
+        """A VM does not wait for its storage any more."""
+        timer = self.paused_by_loss.pop(guid, None)
+        if timer is not None:
+            timer.cancel()
+
     def forget(self, guid: str) -> None:
         """A VM was destroyed: nothing of it stays in memory."""
+        self.forget_loss(guid)
         self.earlier_runs_s.pop(guid, None)
         self.were_active.discard(guid)
         self.saved_without_system.discard(guid)
@@ -308,6 +326,8 @@ class VMs:
 
     def power_cut(self) -> None:
         """The host lost its power: open files and pipes are gone."""
+        for guid in list(self.paused_by_loss):
+            self.forget_loss(guid)
         for worker in self.workers.values():
             if worker.guest is not None:
                 worker.guest.stop()
@@ -342,4 +362,4 @@ class VMs:
 
     def problems(self) -> list[str]:
         """VMs, planned VMs and workers that a clean host does not have."""
-        return vmcheck.problems(self._host)
+        return vmcheck.problems(self._host, state_name, guid_of)

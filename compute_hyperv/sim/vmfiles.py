@@ -88,7 +88,10 @@ class ConfigFiles:
         storage = vm.host.storage
         for held in self._held.pop(vm.guid, ()):
             held.close()
-            found = storage.locate(held.path)
+            try:
+                found = storage.locate(held.path)
+            except WinError:
+                continue                # its storage is lost
             if found.exists:
                 os.unlink(found.local)
                 found.volume.changed()

@@ -66,6 +66,7 @@ class ConnectTest(base.TestCase):
                             call=oswin.connect)
 
 
+@ddt.ddt
 class WinTest(hostcase.HostTestCase):
 
     def test_account_without_rights_is_told_so(self):
@@ -88,6 +89,16 @@ class WinTest(hostcase.HostTestCase):
                               notes=['Ünal', '测试'])
         self.assertEqual('', self.win.find_owner('Größe-设备'))
         self.assertIs(oswin.VMState.OFF, self.win.state('Größe-设备'))
+
+    @ddt.data((32781, 'RUNNING'), (32782, 'OFF'), (32784, 'SAVED'),
+              (32785, 'PAUSED'), (32776, 'RUNNING'))
+    @ddt.unpack
+    def test_state_of_a_vm_that_lost_its_storage(self, code, state):
+        """Critical variants (Msvm_ComputerSystem.EnabledState)."""
+        self.win.vm.create_vm('vm', False, 2, None)
+        self.host.vms.named('vm').set_state(code)
+        self.assertIs(oswin.VMState[state], self.win.state('vm'))
+        self.assertEqual(oswin.VMState[state], self.win.states()['vm'])
 
     def test_owner_of_nothing(self):
         self.assertIsNone(self.win.find_owner('nothing'))

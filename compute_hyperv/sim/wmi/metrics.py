@@ -26,6 +26,7 @@ SERVICE = 'Msvm_MetricService'
 ENABLE, DISABLE, RESET = 2, 3, 4
 NOT_SUPPORTED, FAILED = 1, 2
 _ACL = 'Msvm_EthernetSwitchPortAclSettingData'
+_DEFINED = 'Msvm_MetricDefForME'
 _METER = 3                      #: Action of an ACL that counts
 
 
@@ -87,29 +88,64 @@ def populate(host: Host) -> None:
 def control_metrics(call: engine.Call) -> int:
     """Enable, disable or reset metrics of an element.
 
-    :returns: 2 for no element, for a definition that the element does not
+    A subject alone stands for all of its metrics, a definition alone for
+    all elements that have it (section 12).
+
+    :returns: 2 for neither, for a definition that the element does not
         have, for an unknown request
     """
     subject = call.args['Subject']
     definition = call.args['Definition']
-    vm = call.host.vms.of(subject) if subject is not None else None
-    if vm is None or subject is None:
-        return FAILED
-    wanted = [one for one in DEFINITIONS
-              if subject.cls.is_a(one.subject) and (
-                  definition is None or definition['Id'] == one.id)]
-    if not wanted:
-        return FAILED
     request = call.args['MetricCollectionEnabled']
-    if request not in (ENABLE, DISABLE, RESET):
+    if request not in (ENABLE, DISABLE, RESET) or (
+            subject is None and definition is None):
         return FAILED
-    for one in wanted:
-        for element in _elements(vm, subject, one):
+    subjects = _subjects(call.host) if subject is None else [subject]
+    wanted = [(element, one) for element in subjects for one in DEFINITIONS
+              if element.cls.is_a(one.subject) and (
+                  definition is None or definition['Id'] == one.id)]
+    if not wanted and (subject is not None or
+                       definition['Id'] not in _BY_ID):
+        return FAILED
+    for element, one in wanted:
+        vm = call.host.vms.of(element)
+        if vm is None:
+            return FAILED               # the host itself
+        for measured_one in _elements(vm, element, one):
             if request in (DISABLE, RESET):
-                _disable(vm, element, one)
+                _disable(vm, measured_one, one)
             if request in (ENABLE, RESET):
-                _enable(vm, element, one)
+                _enable(vm, measured_one, one)
     return 0
+
+
+def _subjects(host: Host) -> list[engine.Record]:
+    """Everything of the VMs of a host that can be measured."""
+    return [element for vm in host.vms for element in (
+        vm.system, *vm.resources(devices.PORT),
+        *vm.resources(devices.SASD))]
+
+
+@engine.live(V2, _DEFINED)
+def definitions_of_elements(host: Host) -> None:
+    """Which metrics each element has, and whether they are collected."""
+    store = host.v2
+    records = {record['Id']: record
+               for record in store.find('CIM_BaseMetricDefinition')}
+    for element in _subjects(host):
+        vm = host.vms.of(element)
+        for one in DEFINITIONS if vm is not None else ():
+            if vm is None or not element.cls.is_a(one.subject):
+                continue
+            state = ENABLE if any(
+                _value_of(vm, each, one) is not None
+                for each in _elements(vm, element, one)) else DISABLE
+            ends = {'Antecedent': element, 'Dependent': records[one.id]}
+            found = store.find(_DEFINED, **ends)
+            if not found:
+                store.add(_DEFINED, MetricCollectionEnabled=state, **ends)
+            elif found[0]['MetricCollectionEnabled'] != state:
+                store.update(found[0], MetricCollectionEnabled=state)
 
 
 def _elements(vm: Vm, subject: engine.Record, definition: Definition
@@ -146,13 +182,20 @@ def _enable(vm: Vm, element: engine.Record, definition: Definition) -> None:
     vm.host.vms.meters[instance_id] = vm.host.vms.run_time_s(vm.guid)
 
 
+def _value_of(vm: Vm, element: engine.Record, definition: Definition
+              ) -> engine.Record | None:
+    """The value of a metric; None while it is not collected."""
+    return vm.host.v2.get(
+        'Msvm_AggregationMetricValue' if definition.aggregated else
+        'Msvm_BaseMetricValue',
+        InstanceID=_value_id(vm, element, definition))
+
+
 def _disable(vm: Vm, element: engine.Record, definition: Definition
              ) -> None:
     store = vm.host.v2
-    cls = ('Msvm_AggregationMetricValue' if definition.aggregated else
-           'Msvm_BaseMetricValue')
     instance_id = _value_id(vm, element, definition)
-    value = store.get(cls, InstanceID=instance_id)
+    value = _value_of(vm, element, definition)
     if value is None:
         return
     for link in store.referring(value):

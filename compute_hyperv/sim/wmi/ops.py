@@ -327,6 +327,9 @@ def associators(host: 'host_module.Host', on: str, ns: str, path: str,
     source = _target(store, path)
     if result:
         store.cls(result)
+    if association:
+        registry.refresh(host.peer(on), store.namespace,
+                         store.cls(association))
     low = source.path.lower()
     found: typing.Dict[str, engine.Record] = {}
     for link in store.referring(source, association or None):

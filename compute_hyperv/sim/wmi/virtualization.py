@@ -70,12 +70,33 @@ def populate(host: Host) -> None:
     _add_service_settings(host)
     for template in devices.templates(host.profile.is_2016):
         if store.classes.find(template.cls):
-            store.add(template.cls,
-                      InstanceID=template.instance_id,
-                      **template.props())
+            for kind in devices.DEFINITIONS:
+                store.add(template.cls,
+                          InstanceID=template.instance_id(kind),
+                          **dict(template.props(), **_bound(
+                              host, template, kind)))
     if host.profile.is_2016:
         _add_secure_boot_templates(host)
     _add_topology(host)
+
+
+def _bound(host: Host, template: devices.Template, kind: str
+           ) -> dict[str, typing.Any]:
+    """What a definition says of the quantity of its resource.
+
+    Of everything but memory (MiB) and processors there is one a resource.
+    """
+    profile, quirks = host.profile, host.quirks
+    bounds = {
+        devices.MEMORY: (vm_default_memory_mib(host),
+                         quirks.memory_minimum_mib,
+                         profile.max_memory_mib(2), quirks.memory_step_mib),
+        devices.PROCESSOR: (1, 1, profile.max_vcpus(2), 1),
+    }.get(template.subtype)
+    if bounds is None:
+        return {}
+    quantity = dict(zip(devices.DEFINITIONS, bounds, strict=True))[kind]
+    return {'VirtualQuantity': quantity}
 
 
 def _add_services(host: Host) -> None:

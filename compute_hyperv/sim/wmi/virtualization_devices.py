@@ -141,6 +141,9 @@ def _add_pci(vm: Vm, props: tree.Props, others: list[tree.Addition]
     if vm.settings['AutomaticShutdownAction'] != 2:
         raise rules.invalid(vm, 'The automatic shutdown action must be to '
                             'turn the virtual machine off.')
+    count = len(vm.resources(devices.PCI)) + len(others)
+    if count >= vm.host.profile.assigned_devices:
+        raise rules.invalid(vm, 'A VM has at most %d devices.' % count)
     for other in vm.host.v2.find(devices.PCI):
         if (other['HostResource'] or ('',))[0].lower() == (
                 device.path.lower()):

@@ -13,12 +13,28 @@ if typing.TYPE_CHECKING:
     from ..host import Host
 
 
+_START = 2
+_REQUESTS = frozenset((_START, 3, 4, 5, 6))
+_NOT_SUPPORTED, _INVALID_PARAMETER = 1, 5
+_INVALID_TRANSITION, _NO_TIMEOUT = 4097, 4098
+
+
 @engine.method(jobs.V2, 'CIM_ConcreteJob', 'RequestStateChange')
 def request_state_change(call: engine.Call) -> int:
-    """Terminate (4) or kill (5) a job; nothing else is possible here."""
+    """Terminate (4) or kill (5) a job; nothing else is possible here.
+
+    :returns: 5 no such state, 4098 for a timeout, 4097 the job has ended
+        (or runs already, 2), 1 for suspend (3) and service (6)
+    """
     wanted = call.args['RequestedState']
+    if wanted not in _REQUESTS:
+        return _INVALID_PARAMETER
+    if call.args['TimeoutPeriod']:
+        return _NO_TIMEOUT
+    if wanted == _START or call.host.jobs.has_ended(call.record):
+        return _INVALID_TRANSITION
     if wanted not in (4, 5):
-        return 1
+        return _NOT_SUPPORTED
     return call.host.jobs.kill(call.record,
                                jobs.TERMINATED if wanted == 4 else jobs.KILLED)
 

@@ -157,6 +157,7 @@ def _restore(vm: Vm) -> None:
 
 def turn_off(vm: Vm) -> None:
     """Power cut: to off at once; a saved state is thrown away."""
+    vm.host.vms.forget_loss(vm.guid)
     power_off(vm)
     if vm.settings['IsSaved']:
         vm.host.v2.update(vm.settings, IsSaved=False)
@@ -218,6 +219,9 @@ MATRIX: dict[tuple[int, int],
     (PAUSED, 11): (jobs.RESET, None, reset),
     # The guest is shutting down: the plug can still be pulled.
     (vms.SHUTTING_DOWN, 3): (jobs.POWER_OFF, None, turn_off),
+    # So it can when the storage is lost.
+    (vms.CRITICAL[RUNNING], 3): (jobs.POWER_OFF, None, turn_off),
+    (vms.CRITICAL[PAUSED], 3): (jobs.POWER_OFF, None, turn_off),
 }
 
 REQUESTS = frozenset((2, 3, 6, 9, 10, 11))
@@ -306,6 +310,8 @@ def restore(host: Host) -> None:
         for record in store.find(cls):
             store.delete(record)
     for vm in host.vms:
+        if vm.state in (vms.CRITICAL[OFF], vms.CRITICAL[SAVED]):
+            vm.set_state(vms.UNCRITICAL[vm.state])
         if vm.state not in (OFF, SAVED):
             host.vms.were_active.add(vm.guid)
             for record in _live_records(vm):

@@ -160,7 +160,8 @@ def check_system(host: typing.Any, generation: int, version: str,
             not set(order) <= set(range(5))):
         raise invalid(host, 'BootOrder needs 4 distinct device classes.')
     if generation == 1:
-        for name in ('SecureBootEnabled', 'BootSourceOrder'):
+        for name in ('SecureBootEnabled', 'SecureBootTemplateId',
+                     'BootSourceOrder'):
             if changes.get(name):
                 raise invalid(host, '%s needs generation 2.' % name)
     if changes.get('SecureBootTemplateId') and not profiles.allows(

@@ -279,6 +279,16 @@ def _remove_all(vm: Vm, gone: list[engine.Record]) -> None:
     _idle(vm)
 
 
+def _merge_automatic(vm: Vm) -> None:
+    """Checkpoints that the host took by itself go before their VM."""
+    gone = [one for one in rules.snapshots(vm) if one['IsAutomaticSnapshot']]
+    if gone and vm.host.quirks.automatic_snapshots_merge:
+        _remove_all(vm, gone)
+
+
+system.BEFORE_DESTROY.append(_merge_automatic)
+
+
 def _unlink(vm: Vm, record: engine.Record) -> None:
     """Children and the VM get the parent of a checkpoint that goes."""
     store = vm.host.v2

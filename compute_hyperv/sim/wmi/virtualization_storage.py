@@ -11,6 +11,7 @@ from __future__ import annotations
 import ntpath
 import os
 
+from .. import acls
 from .. import devices
 from .. import disks
 from .. import jobs
@@ -182,14 +183,28 @@ def _check_file(vm: Vm, subtype: str, path: str) -> None:
     if suffix not in _SUFFIXES[subtype]:
         raise jobs.JobFailure(what + ' is of an unsupported format. '
                               '(0xC03A0014).')
-    if subtype == devices.HARD_DISK and (
-            disks.probe(vm.host.storage.local(path)) is None):
-        raise jobs.JobFailure(what + ': a virtual disk provider for the '
-                              'file was not found. (0xC03A0014).')
+    try:
+        acls.check_machine(vm.host, vm.guid, path)
+        if subtype == devices.HARD_DISK:
+            _check_disk(vm, path, what)
+    except WinError as exc:
+        raise jobs.from_windows(exc, what) from exc
     if suffix == '.vhd' and vm.generation == 2 and (
             vm.host.quirks.gen2_refuses_vhd):
         raise jobs.JobFailure(what + ' cannot be used by a generation 2 '
                               'virtual machine. (0xC03A0014).')
+
+
+def _check_disk(vm: Vm, path: str, what: str) -> None:
+    """The file is a disk, and its parents are there and its own.
+
+    :raises WinError: the chain is broken
+    """
+    if disks.probe(vm.host.storage.local(path)) is None:
+        raise jobs.JobFailure(what + ': a virtual disk provider for the '
+                              'file was not found. (0xC03A0014).')
+    if vm.host.quirks.chains_checked_when_added:
+        vm.host.vdisks.chain(path)
 
 
 def _check_iops(vm: Vm, props: tree.Props) -> None:
@@ -266,6 +281,7 @@ def open_medium(vm: Vm, record: engine.Record) -> None:
         return
     path = record['HostResource'][0]
     try:
+        acls.check_machine(vm.host, vm.guid, path)
         worker.files[record['InstanceID']] = vm.host.vdisks.hold(
             path, owner='vm ' + vm.guid,
             shared=bool(record['PersistentReservationsSupported']),

@@ -7,6 +7,7 @@ ModifySystemSettings (hyperv-semantics.md section 4).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import typing
 
 from .. import devices
@@ -31,6 +32,7 @@ if typing.TYPE_CHECKING:
 V2 = virtualization.V2
 SERVICE = 'Msvm_VirtualSystemManagementService'
 Out = dict[str, typing.Any] | int
+_IS, _IS_NOT = 1, 2             #: of Msvm_ElementSettingData
 _MERGING = 32772                #: second OperationalStatus (section 2)
 
 
@@ -167,6 +169,9 @@ def create(host: Host, settings: dict[str, typing.Any], *,
                      OnTimeInMilliseconds=0)
     store.add('Msvm_SettingsDefineState', ManagedElement=system,
               SettingData=vssd)
+    store.add('Msvm_ElementSettingData', ManagedElement=system,
+              SettingData=vssd, IsCurrent=_IS, IsDefault=_IS_NOT,
+              IsNext=_IS)
     store.add('Msvm_VirtualSystemExportSettingData',
               InstanceID=vm.instance_id, ElementName=vm.name,
               CopySnapshotConfiguration=0, CopyVmStorage=True,
@@ -265,23 +270,38 @@ def destroy_system(call: engine.Call) -> Out:
     vm = host.vms.of_system(call.args['AffectedSystem'])
     if vm is None:
         return host.quirks.invalid_parameter_code
-    if vm.state not in (OFF, SAVED) or merging(vm):
+    if _state_to_destroy(vm) not in (OFF, SAVED) or merging(vm):
         return host.quirks.invalid_state_code
     if power.is_busy(vm):
         return jobs.INVALID_STATE
     if not host.quirks.destroy_is_job:
-        destroy(vm)
+        try:
+            _destroy_if_idle(vm)
+        except (jobs.JobFailure, WinError):
+            return jobs.FAILED
         return 0
     return host.jobs.start(jobs.Task(
         work=lambda: _destroy_if_idle(vm), job_type=jobs.DESTROY,
         affected=(vm.system,), name='Destroying Virtual Machine'))
 
 
+def _state_to_destroy(vm: Vm) -> int:
+    """Its state; lost storage does not keep a VM from being removed."""
+    return vms.UNCRITICAL.get(vm.state, vm.state) if (
+        vm.worker is None) else vm.state
+
+
 def _destroy_if_idle(vm: Vm) -> None:
-    if vm.state not in (OFF, SAVED):
+    if _state_to_destroy(vm) not in (OFF, SAVED):
         raise jobs.JobFailure('%s is not off.' % vm.describe(),
                               jobs.INVALID_STATE)
+    for merge in BEFORE_DESTROY:
+        merge(vm)
     destroy(vm)
+
+
+#: What is done first when a VM is destroyed; providers add theirs.
+BEFORE_DESTROY: list[Callable[[Vm], None]] = []
 
 
 def merging(vm: Vm) -> bool:

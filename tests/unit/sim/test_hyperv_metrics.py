@@ -89,7 +89,7 @@ class MetricsTest(hypervcase.HyperVTestCase):
         self.assertGreater(values['tx_mb'], 0)
 
     @ddt.data((None, None, 2), ('vm', 'Disk Data Read', 2),
-              ('vm', None, 9), (None, 'Disk Data Read', 2))
+              ('vm', None, 9), (None, 'Disk Data Read', 9))
     @ddt.unpack
     def test_refused_requests(self, subject, definition, request):
         """Section 12: both null, no association, unknown -> fails."""
