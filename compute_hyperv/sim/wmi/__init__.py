@@ -10,7 +10,7 @@ import typing
 #: new host (``populate(host)``).
 PROVIDERS = (
     'virtualization', 'virtualization_jobs', 'virtualization_power',
-    'virtualization_system',
+    'virtualization_system', 'virtualization_upgrade',
     'virtualization_resources', 'virtualization_storage',
     'virtualization_guest', 'virtualization_snapshot',
     'virtualization_summary', 'virtualization_devices',
