@@ -33,6 +33,8 @@ LOG = logging.getLogger(__name__)
 
 #: Codes of Msvm_ComputerSystem.EnabledState whose changes are events.
 _EVENT_STATES = (2, 3, 6, 9)
+#: "Critical" codes (the storage is lost), unknown to os-win: the plain ones.
+_CRITICAL = {32781: 2, 32782: 3, 32784: 6, 32785: 9}
 
 
 class VMState(enum.Enum):
@@ -42,12 +44,6 @@ class VMState(enum.Enum):
     OFF = constants.HYPERV_VM_STATE_DISABLED
     PAUSED = constants.HYPERV_VM_STATE_PAUSED
     SAVED = constants.HYPERV_VM_STATE_SUSPENDED
-
-
-#: Codes of VMs that have lost their storage, which os-win does not know.
-#: Msvm_ComputerSystem.EnabledState: "critical" running, off, saved, paused.
-_CRITICAL = {32781: VMState.RUNNING, 32782: VMState.OFF,
-             32784: VMState.SAVED, 32785: VMState.PAUSED}
 
 
 class DriveKind(enum.Enum):
@@ -158,10 +154,9 @@ class Win:
                     ['ElementName', 'EnabledState'])}
 
     def _state_of(self, system: Any) -> VMState:
-        if system.EnabledState in _CRITICAL:
-            return _CRITICAL[system.EnabledState]
+        code = _CRITICAL.get(system.EnabledState, system.EnabledState)
         try:
-            return VMState(self.vm.get_vm_power_state(system.EnabledState))
+            return VMState(self.vm.get_vm_power_state(code))
         except ValueError:
             return VMState.RUNNING      # on the way to another state
 
