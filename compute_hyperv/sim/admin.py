@@ -74,7 +74,13 @@ def _host(fabric: Fabric, name: str) -> Host:
 
 @action('storage.down')
 def storage_down(fabric: Fabric, server: str) -> None:
-    """A file server stops to answer."""
+    """A file server stops to answer.
+
+    :raises LookupError: there is none of that name.
+    """
+    if not any(map(fabric.shares.knows_server,
+                   fabric.shares.smb.servers(server))):
+        raise LookupError(f'no file server {server}')
     fabric.lose_server(server)
 
 

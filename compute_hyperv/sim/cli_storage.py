@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import argparse
 import typing
 
-from . import remote
-
-Args = argparse.Namespace
-Sub = typing.Callable[..., argparse.ArgumentParser]
-Socket = typing.Callable[[argparse.ArgumentParser], None]
+from . import cli_common
+from .cli_common import Args
+from .cli_common import Socket
+from .cli_common import Sub
 
 _HELP = """\
 File servers that stop to answer, and VMs that lose what they have there:
@@ -23,11 +21,8 @@ they go to a critical state, and on when it is back.  For example:
 
 
 def _call(args: Args) -> int:
-    if not args.socket:
-        raise SystemExit('hyperv-sim: give --socket or set '
-                         '$HYPERV_SIM_SOCKET')
     what = {'server': args.server} if 'server' in args else {}
-    remote.admin(args.socket, 'admin.storage.' + args.act, **what)
+    cli_common.call(args, 'admin.storage.' + args.act, **what)
     return 0
 
 

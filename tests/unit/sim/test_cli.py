@@ -159,6 +159,7 @@ class CommandsTest(unittest.TestCase):
                            (('fault', 'add', '--kind', 'job'), 'percent'),
                            (('san', 'delete-lun', 'v'), 'no logical unit v'),
                            (('san', 'delete-target', 'v'), 'no target v'),
+                           (('storage', 'down', 'FS'), 'no file server'),
                            (('exec', '--host', 'HV1'), 'a command is miss'),
                            (('fault', 'clear', '7'), 'no fault 7')):
             self.assertIn(text, self.sim(*args, code=1))
@@ -208,7 +209,7 @@ class HelpTest(unittest.TestCase):
               ['check'], ['vm'], ['host'], ['network'], ['fault'],
               ['fault', 'add'], ['fault', 'list'], ['fault', 'clear'],
               ['fault', 'latency'], ['guest'], ['guest', 'disks'],
-              ['guest', 'read'], ['guest', 'write'], ['san'])
+              ['guest', 'read'], ['guest', 'write'], ['san'], ['storage'])
     def test_every_command_explains_itself(self, command):
         out = io.StringIO()
         with contextlib.redirect_stdout(out), self.assertRaises(

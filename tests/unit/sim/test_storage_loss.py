@@ -5,6 +5,9 @@ import os
 
 import ddt
 
+from compute_hyperv.sim import cli
+from compute_hyperv.sim import server as sim_server
+from tests.unit.sim import addresses
 from tests.unit.sim import hypervcase
 from tests.unit.sim import twohosts
 
@@ -178,3 +181,18 @@ class ShareTest(twohosts.TwoHostCase):
         self.bring_to('running')
         self.fabric.lose_server('FS')
         self.assertEqual(RUNNING, self.state())
+
+    def test_command(self):
+        """``hyperv-sim storage down|up|look``."""
+        socket = addresses.address(self.fabric.root_dir)
+        server = sim_server.Server(self.fabric, socket)
+        server.start()
+        self.addCleanup(server.stop)
+        self.make_vm()
+        self.bring_to('running')
+        for act, state in ((['down', 'fs'], PAUSED_CRITICAL),
+                           (['look'], PAUSED_CRITICAL),
+                           (['up', 'FS'], RUNNING)):
+            self.assertEqual(0, cli.main(
+                ['storage', *act, '--socket', socket]))
+            self.assertEqual(state, self.state())
