@@ -8,6 +8,7 @@ connection.
 
 from __future__ import annotations
 
+import contextlib
 import _socket
 import hmac
 import os
@@ -244,8 +245,10 @@ class Server:
         killed = []
         for client in self.clients():
             if client.host is host and client.role == 'compute':
-                os.kill(client.pid, native.KILL)
-                killed.append(client.pid)
+                # It may be ending by itself, with its socket still open.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(client.pid, native.KILL)
+                    killed.append(client.pid)
         return killed
 
 
