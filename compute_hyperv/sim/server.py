@@ -8,8 +8,8 @@ connection.
 
 from __future__ import annotations
 
-import contextlib
 import _socket
+import contextlib
 import hmac
 import os
 import struct
