@@ -201,9 +201,11 @@ class SweepMixin:
 
     def assert_problems(self, wanted, what):
         """What is open or left, as soon as threads have followed."""
+        self.assert_in_time(wanted, self.problems, what)
+
+    def assert_in_time(self, wanted, look, what):
         deadline = time.monotonic() + PATIENCE_S
-        while (found := self.problems()) != wanted and (
-                time.monotonic() < deadline):
+        while (found := look()) != wanted and time.monotonic() < deadline:
             time.sleep(0.05)
         self.assertEqual(wanted, found, what)
 

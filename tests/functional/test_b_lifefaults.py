@@ -139,9 +139,12 @@ class LifeFaults(sweepcase.SweepMixin, base.TestCase):
 
         :param but: a pattern of what may be left.
         """
-        new = collections.Counter(self.problems()) - self.before
-        self.assertEqual([], sorted(text for text in new if not (
-            but and re.search(but, text))), what)
+        def new():
+            found = collections.Counter(self.problems()) - self.before
+            return sorted(text for text in found
+                          if not (but and re.search(but, text)))
+
+        self.assert_in_time([], new, what)
 
     def assert_nothing(self, what, host='HV1'):
         """The host knows nothing of the instance."""

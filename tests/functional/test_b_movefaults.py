@@ -71,6 +71,10 @@ class MoveFaults(sweepcase.SweepMixin, volumecase.VolumeTestCase):
             self.context, self.flavor(disk_gib=self.NEW_GIB,
                                       ephemeral_gib=self.NEW_GIB,
                                       vcpus=2))
+        self.record = objects.Migration(
+            context=self.context, instance_uuid=self.instance.uuid,
+            source_compute='HV1', dest_compute='HV2', status='migrating',
+            migration_type='resize', cross_cell_move=False)
         manager = self.computes['HV1'].manager
         self.network_info = manager.network_api.get_instance_nw_info(
             self.context, self.instance)
@@ -101,8 +105,9 @@ class MoveFaults(sweepcase.SweepMixin, volumecase.VolumeTestCase):
         self.instance.old_flavor = self.old
         self.instance.flavor = self.new
         self.driver('HV2').finish_migration(
-            self.context, None, self.instance, disk_info, self.network_info,
-            self.instance.image_meta, True, {}, self.devices, True)
+            self.context, self.record, self.instance, disk_info,
+            self.network_info, self.instance.image_meta, True, {},
+            self.devices, True)
 
     def leave_target(self):
         self.driver('HV2').destroy(self.context, self.instance,
@@ -112,7 +117,7 @@ class MoveFaults(sweepcase.SweepMixin, volumecase.VolumeTestCase):
         self.instance.flavor = self.old
         self.instance.old_flavor = None
         self.driver('HV1').finish_revert_migration(
-            self.context, self.instance, self.network_info, None,
+            self.context, self.instance, self.network_info, self.record,
             self.devices, True)
 
     def take_back(self):
@@ -305,7 +310,8 @@ class ResizeFaultsTest(SourceAndTarget, MoveFaults):
     def test_confirmation(self):
         """L085: a confirmation that fails can be repeated."""
         confirm = self.driver('HV1').confirm_migration
-        arguments = (self.context, None, self.instance, self.network_info)
+        arguments = (self.context, self.record, self.instance,
+                     self.network_info)
         self.give_away()
         self.backup()
 
