@@ -66,11 +66,9 @@ class LauncherTest(base.TestCase):
                 raise refusals.pop()
             replace(*paths)
 
-        path = os.path.join(tempfile.mkdtemp(), 'status')
         with mock.patch.object(launcher.os, 'replace', busy):
-            launcher.Status(path).write(launcher.State.RUNNING)
-        with open(path, encoding='utf-8') as stream:
-            self.assertEqual('running', json.load(stream)['state'])
+            launcher.Status(self.path).write(launcher.State.RUNNING)
+        self.assertEqual('running', self.status()['state'])
 
     def test_end_of_input_stops_the_service_gracefully(self):
         server = Server()
