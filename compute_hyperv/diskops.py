@@ -78,7 +78,10 @@ class DiskOps:
         :param path: an existing disk; of a differencing disk the root of
             its chain decides.
         """
-        info = self.info(path)
+        return self._fitting_chain_bytes(self.info(path), size_bytes)
+
+    def _fitting_chain_bytes(self, info: model.VhdInfo,
+                             size_bytes: int) -> int:
         while info.parent_path is not None:
             info = self.info(info.parent_path)
         return self._fitting_bytes(info, size_bytes)
@@ -113,8 +116,8 @@ class DiskOps:
 
         A differencing VHD cannot be resized: it becomes a full copy first.
         """
-        target_bytes = self.fitting_size_bytes(path, size_gib * model.GIB)
         info = self.info(path)
+        target_bytes = self._fitting_chain_bytes(info, size_gib * model.GIB)
         if target_bytes <= info.virtual_size_bytes:
             return
         if info.format is model.DiskFormat.VHD and info.parent_path:

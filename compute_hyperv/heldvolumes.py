@@ -126,7 +126,7 @@ class HeldVolumes:
                 reason=f'volume {volume_id} is a disk that is passed '
                        'through; only the storage can do this to it')
         if drive is not None:
-            path = self._drives.file_of(vm_name, drive)
+            path = self._drives.file_of(drive)
             if path is not None:
                 return drive, path
         raise errors.DiskOperationFailed(

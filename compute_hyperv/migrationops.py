@@ -203,9 +203,10 @@ class MigrationOps:
     def _describe(self, instance: Any, flavor: Any) -> model.MoveRecord:
         home = self._paths.instance_dir(instance.name)
         disks, volumes = [], {}
-        for drive in self._drives.all_of(instance.name):
-            path = (None if drive.is_physical
-                    else self._drives.file_of(instance.name, drive))
+        drives = self._drives.all_of(instance.name)
+        files = self._drives.files_of(drives)
+        for drive in drives:
+            path = files.get(drive.slot)
             if path and paths.is_below(path, home):
                 disks.append(self._describe_disk(path, drive.slot))
             elif path or drive.is_physical:

@@ -68,10 +68,9 @@ class VmDefinitions:
     def _has_keys(self, settings: Any) -> bool:
         if not self._win.caps.vtpm:
             return False
-        found = self._win.vm._conn.query(
-            "SELECT * FROM Msvm_SecuritySettingData WHERE InstanceID LIKE "
-            f"'{settings.InstanceID}%'")
-        return any(item.TpmEnabled or item.KsdEnabled for item in found)
+        return any(item.TpmEnabled or item.KsdEnabled for item in
+                   self._below(settings.InstanceID,
+                               'Msvm_SecuritySettingData'))
 
     def is_welcome(self, vm_name: str,
                    definition: model.MovedDefinition) -> bool:
@@ -108,22 +107,23 @@ class VmDefinitions:
             ntpath.join(directory, FOLDER, definition.file_name), snapshots)
         for drive in self._drives.all_of(plan.vm_name):
             self._drives.remove(plan.vm_name, drive)
-        self._keep_nics(plan)
+        owner = self._win.vm._lookup_vm_check(plan.vm_name).InstanceID
+        self._keep_nics(plan, owner)
         self._reset_settings(plan, home)
-        self._reset_cpu(plan.vm_name)
+        self._reset_cpu(owner)
 
     def realize(self, vm_name: str) -> None:
         """Make a VM that is off of the planned one."""
         self._win.migration.realize_vm(vm_name)
 
-    def _keep_nics(self, plan: model.InstancePlan) -> None:
+    def _keep_nics(self, plan: model.InstancePlan, owner: str) -> None:
         """Leave the NICs that the plan has, and no connection."""
         jobs = self._win.vm._jobutils
         wanted = {(nic.port_id, _digits(nic.mac)) for nic in plan.nics}
-        for port in self._below(plan.vm_name,
+        for port in self._below(owner,
                                 'Msvm_EthernetPortAllocationSettingData'):
             jobs.remove_virt_resource(port)
-        for nic in self._below(plan.vm_name,
+        for nic in self._below(owner,
                                'Msvm_SyntheticEthernetPortSettingData'):
             if (nic.ElementName, _digits(nic.Address or '')) not in wanted:
                 jobs.remove_virt_resource(nic)
@@ -141,8 +141,8 @@ class VmDefinitions:
             settings.SecureBootEnabled = False
         self._win.vm._modify_virtual_system(settings)
 
-    def _reset_cpu(self, vm_name: str) -> None:
-        cpu = self._below(vm_name, 'Msvm_ProcessorSettingData')[0]
+    def _reset_cpu(self, owner: str) -> None:
+        cpu = self._below(owner, 'Msvm_ProcessorSettingData')[0]
         changes = {name: value for name, value in _PLAIN_CPU.items()
                    if getattr(cpu, name, None) not in (None, value)}
         for name, value in changes.items():
@@ -150,11 +150,10 @@ class VmDefinitions:
         if changes:
             self._win.vm._jobutils.modify_virt_resource(cpu)
 
-    def _below(self, vm_name: str, wmi_class: str) -> list[Any]:
-        settings = self._win.vm._lookup_vm_check(vm_name)
+    def _below(self, owner: str, wmi_class: str) -> list[Any]:
+        """What settings with that InstanceID consist of."""
         return list(self._win.vm._compat_conn.query(
-            f"SELECT * FROM {wmi_class} WHERE InstanceID LIKE "
-            f"'{settings.InstanceID}%'"))
+            f"SELECT * FROM {wmi_class} WHERE InstanceID LIKE '{owner}%'"))
 
 
 def _digits(mac: str) -> str:

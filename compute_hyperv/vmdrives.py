@@ -8,6 +8,7 @@ neither the number of a physical disk nor the spelling of a path says whose
 data it is.
 """
 
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -176,30 +177,33 @@ class VmDrives:
                     or drive.resource.ResourceSubType == kind):
                 continue
             now = (drive.host_disk if drive.is_physical
-                   else self.file_of(vm_name, drive))
+                   else self.file_of(drive))
             if not now or now.lower() == stands_for.lower():
                 self.remove(vm_name, drive)
 
     def remove(self, vm_name: str, drive: Drive) -> None:
         """Unplug a drive and its medium."""
-        medium = self._medium(vm_name, drive)
+        medium = self._medium(drive)
         if medium is not None:
             self._win.vm._jobutils.remove_virt_resource(medium)
         self._win.vm._jobutils.remove_virt_resource(drive.resource)
 
     # -- the file in a drive ----------------------------------------------
 
-    def file_of(self, vm_name: str, drive: Drive) -> str | None:
+    def file_of(self, drive: Drive) -> str | None:
         """Path of the virtual disk in a drive; None if it is empty."""
-        medium = self._medium(vm_name, drive)
-        if medium is None or not medium.HostResource:
-            return None
-        path: str = medium.HostResource[0]
-        return path
+        return self.files_of([drive]).get(drive.slot)
+
+    def files_of(self, drives: Sequence[Drive]) -> dict[model.Slot, str]:
+        """Paths of the virtual disks in drives of one VM; one query."""
+        media = self._media(drives)
+        return {drive.slot: str(medium.HostResource[0]) for drive in drives
+                if (medium := media.get(drive.resource.path_().upper()))
+                is not None and medium.HostResource}
 
     def limits(self, vm_name: str, drive: Drive) -> Limits:
         """Of the virtual disk in a drive."""
-        medium = self._medium(vm_name, drive)
+        medium = self._medium(drive)
         if medium is None:
             return Limits()
         return Limits(iops=int(medium.IOPSLimit or 0),
@@ -207,7 +211,7 @@ class VmDrives:
 
     def eject(self, vm_name: str, drive: Drive) -> None:
         """Take the virtual disk out of a drive, which stays."""
-        medium = self._medium(vm_name, drive)
+        medium = self._medium(drive)
         if medium is not None:
             self._win.vm._jobutils.remove_virt_resource(medium)
 
@@ -218,7 +222,7 @@ class VmDrives:
         :param limits: of a disk that comes into an empty drive.
         """
         vm = self._win.vm
-        medium = self._medium(vm_name, drive)
+        medium = self._medium(drive)
         if medium is None:
             medium = vm._get_new_resource_setting_data(
                 vm._HARD_DISK_RES_SUB_TYPE,
@@ -241,7 +245,7 @@ class VmDrives:
 
         :param path: of no file yet.
         """
-        live, medium = self._win.live, self._medium(vm_name, drive)
+        live, medium = self._win.live, self._medium(drive)
         if medium is None:
             raise errors.DiskOperationFailed(
                 reason=f'{vm_name} has no file in {drive.slot}')
@@ -257,11 +261,20 @@ class VmDrives:
             NewResourceSettingData=[medium.GetText_(1)])
         self._win.vm._jobutils.check_ret_val(result, job)
 
-    def _medium(self, vm_name: str, drive: Drive) -> Any | None:
+    def _medium(self, drive: Drive) -> Any | None:
         """The WMI object of what is in a drive; None if it is empty."""
-        if drive.is_physical:
-            return None
-        drive_path = drive.resource.path_().upper()
-        return next((medium for medium
-                     in self._win.vm.get_vm_disks(vm_name)[0]
-                     if medium.Parent.upper() == drive_path), None)
+        return self._media([drive]).get(drive.resource.path_().upper())
+
+    def _media(self, drives: Sequence[Drive]) -> dict[str, Any]:
+        """What is in drives of one VM, by their WMI paths."""
+        vm = self._win.vm
+        owner = next((drive.resource.InstanceID.split('\\')[0]
+                      for drive in drives if not drive.is_physical), None)
+        if owner is None:
+            return {}
+        kinds = (vm._HARD_DISK_RES_SUB_TYPE, vm._DVD_DISK_RES_SUB_TYPE)
+        return {medium.Parent.upper(): medium
+                for medium in vm._compat_conn.query(
+                    f'SELECT * FROM {vm._STORAGE_ALLOC_SETTING_DATA_CLASS} '
+                    f"WHERE InstanceID LIKE '{owner}%'")
+                if medium.ResourceSubType in kinds}

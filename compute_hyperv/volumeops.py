@@ -224,7 +224,7 @@ class VolumeOps:
             if drive.is_physical:
                 self._map(vm_name, drive, disk)
             elif (disk is not None and disk.number is None
-                  and self._drives.file_of(vm_name, drive) is None):
+                  and self._drives.file_of(drive) is None):
                 LOG.warning("%s gets back volume %s, which was taken from "
                             "it for a moment when nova-compute ended.",
                             vm_name, drive.tag)

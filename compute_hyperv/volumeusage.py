@@ -117,7 +117,7 @@ class VolumeUsage:
                 return ''
             disk = self._win.vm._get_wmi_obj(drive.host_disk)
             return '' if disk is None else str(disk.DriveNumber)
-        return _name_of(self._drives.file_of(vm_name, drive) or '')
+        return _name_of(self._drives.file_of(drive) or '')
 
     def _counters(self) -> dict[str, Usage]:
         """By the counters' names: a path, or the number of a disk."""
