@@ -18,12 +18,41 @@ import ntpath
 
 from oslo_log import log as logging
 
+from compute_hyperv import errors
 from compute_hyperv import osfiles
 
 LOG = logging.getLogger(__name__)
 
 _MOUNTS = 'clusterstorage'
 _NOT_FOUND = (2, 3)
+
+#: Longest path of the classic Windows file functions, with the final NUL.
+MAX_PATH = 260
+#: Longest things below an instances path. Besides an instance's name, it is
+#: Hyper-V's folder, a GUID and its extension; besides the cache's, the id of
+#: an image that is being fetched, and the hexadecimal digits of its maker.
+_OF_INSTANCE = len(r'\_revert\Virtual Machines\.vmcx') + 36
+_OF_CACHE = len(r'\\..part.qcow2') + 36 + 32
+
+
+def check_length(directory: str, longest_name: int,
+                 cache_dir_name: str) -> int:
+    """See that files below ``instances_path`` have room for their names.
+
+    :param longest_name: characters that the name of an instance may have.
+    :returns: how long a directory of instances may be.
+    :raises BadOption: it is longer.
+    """
+    room = MAX_PATH - max(_OF_INSTANCE + longest_name,
+                          _OF_CACHE + len(cache_dir_name))
+    if len(directory) >= room:
+        raise errors.BadOption(
+            option='instances_path',
+            reason=f'{directory} is {len(directory)} characters long; with '
+                   f'instance_name_template (names of up to {longest_name} '
+                   'characters) and [image_cache] subdirectory_name it has '
+                   f'to be shorter than {room}')
+    return room - 1
 
 
 class InstanceRoots:

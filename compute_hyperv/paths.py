@@ -31,7 +31,6 @@ from typing import IO
 
 from nova import utils as nova_utils
 
-from compute_hyperv import errors
 from compute_hyperv import instanceroots
 from compute_hyperv import model
 from compute_hyperv import operation
@@ -41,14 +40,6 @@ from compute_hyperv import osfiles
 #: sharing violation, directory not empty.
 BUSY = (32, 145)
 _NOT_FOUND = (2, 3)
-
-#: Longest path of the classic Windows file functions, with the final NUL.
-MAX_PATH = 260
-#: Longest things below an instances path. Besides an instance's name, it is
-#: Hyper-V's folder, a GUID and its extension; besides the cache's, the id of
-#: an image that is being fetched, and the hexadecimal digits of its maker.
-_OF_INSTANCE = len(r'\_revert\Virtual Machines\.vmcx') + 36
-_OF_CACHE = len(r'\\..part.qcow2') + 36 + 32
 
 _DISK_FORMATS = ('vhdx', 'vhd')
 #: At the root of a drive; not even administrators may read the first one.
@@ -94,20 +85,12 @@ class Paths:
                  clock: operation.Clock = time) -> None:
         self._files = files
         self.instances_dir = ntpath.normpath(instances_path)
-        room = MAX_PATH - max(_OF_INSTANCE + longest_name,
-                              _OF_CACHE + len(cache_dir_name))
-        if len(self.instances_dir) >= room:
-            raise errors.BadOption(
-                option='instances_path',
-                reason=f'{self.instances_dir} is {len(self.instances_dir)} '
-                       'characters long; with instance_name_template '
-                       f'(names of up to {longest_name} characters) and '
-                       '[image_cache] subdirectory_name it has to be shorter '
-                       f'than {room}')
+        longest = instanceroots.check_length(
+            self.instances_dir, longest_name, cache_dir_name)
         self.base_dir = ntpath.join(self.instances_dir, cache_dir_name)
         self.locks_dir = ntpath.join(self.instances_dir, 'locks')
         self._roots = instanceroots.InstanceRoots(
-            files, self.instances_dir, room - 1)
+            files, self.instances_dir, longest)
         self._busy_timeout_s = busy_timeout_s
         self._clock = clock
 

@@ -15,7 +15,7 @@ RANK = {
     'osfiles': 0, 'model': 0, 'conf': 0, 'vhd': 0,
     'oswin_loader': 0.5,
     'hostcaps': 0.5,
-    'errors': 1, 'instanceroots': 1,
+    'errors': 1, 'instanceroots': 1.2,
     'operation': 1.5,
     'jobwaits': 1.7,
     'locks': 2, 'paths': 2, 'oswin': 2, 'plan': 2,

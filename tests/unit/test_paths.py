@@ -10,10 +10,12 @@ from unittest import mock
 import ddt
 
 from compute_hyperv import errors
+from compute_hyperv import instanceroots
 from compute_hyperv import osfiles
 from compute_hyperv import paths
 from tests.unit import fakes
 
+MAX_PATH = instanceroots.MAX_PATH
 ROOT = r'C:\OpenStack\Instances'
 
 
@@ -93,10 +95,10 @@ class LayoutTest(unittest.TestCase):
     def test_longest_path_that_fits_is_accepted(self, longest_name, cache,
                                                 deepest):
         """L168: long paths work or are refused at configuration time."""
-        longest = 'C:\\' + 'x' * (paths.MAX_PATH - 1 - len(deepest) - 4)
+        longest = 'C:\\' + 'x' * (MAX_PATH - 1 - len(deepest) - 4)
         options = {'longest_name': longest_name, 'cache_dir_name': cache}
         self.assertEqual(longest, self.paths(longest, **options).instances_dir)
-        self.assertEqual(paths.MAX_PATH - 1, len(f'{longest}\\{deepest}'))
+        self.assertEqual(MAX_PATH - 1, len(f'{longest}\\{deepest}'))
         with self.assertRaises(errors.BadOption) as caught:
             self.paths(longest + 'x', **options)
         for word in ('instances_path', 'instance_name_template',
