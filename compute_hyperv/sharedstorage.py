@@ -65,13 +65,14 @@ class SharedStorage:
         One that stays does no harm, but an error here would keep
         nova-compute from starting.
         """
-        path = self._path(probe)
         try:
-            operation.retry(self._paths.remove, path, on=(OSError,),
-                            attempts=_ATTEMPTS, delay_s=_DELAY_S)
+            # Finding it asks the host, too.
+            operation.retry(lambda: self._paths.remove(self._path(probe)),
+                            on=(OSError,), attempts=_ATTEMPTS,
+                            delay_s=_DELAY_S)
         except OSError as exc:
-            LOG.warning("%s cannot be deleted now; it goes with the "
-                        "instance: %s", path, exc)
+            LOG.warning("%s of %s cannot be deleted now; it goes with the "
+                        "instance: %s", probe['name'], probe['instance'], exc)
 
     def _path(self, probe: dict[str, str]) -> str:
         # The other host may have another instances_path.
