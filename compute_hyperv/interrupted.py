@@ -115,6 +115,7 @@ class Interrupted:
         """
         _try(self._remove_planned, context, host)
         _try(self._books.end_claims, context, host)
+        _try(self._books.end_evacuations, context, host)
         _try(self._life.confirm, context, host)
         leaving: set[str] = set()
         _try(functools.partial(self._end_live, leaving), context, host)

@@ -12,20 +12,29 @@ at the target, while it     the instance is as it was before: no task, its
 claimed                     old allocations; the migration has failed
 at the source, which gave   the same, after the files are back
 the instance away
+while it built what was     what there is of it is removed, but for disks on
+evacuated                   shared storage; ERROR, to be evacuated again
 ==========================  ============================================
 """
 
 from typing import Any
 
 from nova.compute import task_states
+from nova.compute import vm_states
 from nova import objects
+from nova.virt import driver as nova_driver
 from oslo_log import log as logging
+
+from compute_hyperv import paths
 
 LOG = logging.getLogger(__name__)
 
 #: The target has claimed, and the source has not begun.
 _CLAIMED = 'pre-migrating'
 _TYPES = ('resize', 'migration')
+_REBUILDING = (task_states.REBUILDING,
+               task_states.REBUILD_BLOCK_DEVICE_MAPPING,
+               task_states.REBUILD_SPAWNING)
 
 
 class InterruptedBooks:
@@ -34,7 +43,10 @@ class InterruptedBooks:
     :param placement: makes Nova's client of placement.
     """
 
-    def __init__(self, placement: Any) -> None:
+    def __init__(self, *, paths: paths.Paths, vms: Any,
+                 placement: Any) -> None:
+        self._paths = paths
+        self._vms = vms
         self._placement = placement
 
     def end_claims(self, context: Any, host: str) -> None:
@@ -56,6 +68,44 @@ class InterruptedBooks:
                     instance.task_state = None
                     instance.save(
                         expected_task_state=[task_states.RESIZE_PREP])
+
+    def end_evacuations(self, context: Any, host: str) -> None:
+        """Remove what was being built here of other hosts' instances.
+
+        Nova takes them for this host's when they are built wholly.
+        """
+        for migration in objects.MigrationList.get_by_filters(
+                context, {'host': host, 'status': [_CLAIMED],
+                          'migration_type': 'evacuation'}):
+            instance = objects.Instance.get_by_uuid(
+                context, migration.instance_uuid, expected_attrs=[
+                    'info_cache', 'metadata', 'system_metadata', 'flavor'])
+            if (migration.dest_compute == host and instance.host != host
+                    and instance.task_state in _REBUILDING):
+                LOG.warning("Its evacuation to this host was interrupted; "
+                            "what there is of it is removed. Evacuate it "
+                            "again.", instance=instance)
+                self._end_evacuation(context, instance, migration)
+
+    def _end_evacuation(self, context: Any, instance: Any,
+                        migration: Any) -> None:
+        task = instance.task_state
+        self._vms.destroy(
+            context, instance, instance.get_network_info(),
+            nova_driver.get_block_device_info(
+                instance, objects.BlockDeviceMappingList
+                .get_by_instance_uuid(context, instance.uuid)),
+            not paths.is_shared(self._paths.instances_dir))
+        node = objects.ComputeNode.get_by_host_and_nodename(
+            context, migration.dest_compute, migration.dest_node)
+        self._placement().remove_provider_tree_from_instance_allocation(
+            context, instance.uuid, node.uuid)
+        migration.status = 'failed'
+        migration.save()
+        instance.drop_migration_context()
+        instance.vm_state = vm_states.ERROR
+        instance.task_state = None
+        instance.save(expected_task_state=[task])
 
     def close(self, context: Any, instance: Any, migration: Any) -> None:
         """An instance stays, or is back, at the source of a migration."""

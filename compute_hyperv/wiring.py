@@ -272,7 +272,9 @@ def _interrupted(vms: vmops.VMOps, moves: migrationops.MigrationOps,
     both = {name: common[name] for name in ('win', 'volumes')}
     both['vms'], volume_api = vms, cinder.API()
     computes, repeated = rpcapi.ComputeAPI(), again.Again()
-    books = interruptedbooks.InterruptedBooks(report.report_client_singleton)
+    books = interruptedbooks.InterruptedBooks(
+        paths=common['paths'], vms=vms,
+        placement=report.report_client_singleton)
     return interrupted.Interrupted(
         arrivals=interruptedmoves.InterruptedArrivals(
             paths=common['paths'], locks=common['locks'], arrivals=incoming,

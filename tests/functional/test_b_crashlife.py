@@ -10,6 +10,8 @@ import collections
 import ddt
 
 from compute_hyperv.sim import guestdisks
+from compute_hyperv.sim import vm as sim_vm
+from tests.functional import base
 from tests.functional import crashcase
 from tests.functional import sweepcase
 from tests.functional import test_b_crashmoves
@@ -67,7 +69,8 @@ class LifeCase(crashcase.ServerCrashCase):
         :param begin: the operation, which is not waited for.
         :param end: what is made of it, and whence it goes on; an outcome.
         """
-        own, outcomes = calls[hand::HANDS], collections.Counter()
+        own = self.share(calls, len(calls), hand, HANDS)
+        outcomes = collections.Counter()
         for call in own:
             what = self.run_and_die(begin, *call)
             status = self.until(self.state, f'{what}: no task', 30)
@@ -173,6 +176,80 @@ class RebuildLifeCrashFaultsTest(LifeCase):
             self.check_runs(what)
 
         self.sweep('Rebuild', calls, hand, self.rebuild, end)
+
+
+class EvacuateCrash(test_b_crashmoves.MoveCrashCase):
+    """HV1 has failed; HV2 is killed while it builds the server."""
+
+    def fail(self):
+        self.computes['HV1'].stop()
+        self.processes['HV1'].kill()
+        self.view('HV1').request_state(self.vm(self.server), sim_vm.OFF)
+        self.force_down(True)
+
+    def force_down(self, down):
+        service, = self.api.get_services(binary='nova-compute', host='HV1')
+        self.api.put_service(service['id'], {'forced_down': down})
+
+    def evacuate(self):
+        self.api.post_server_action(self.server['id'],
+                                    {'evacuate': {'host': 'HV2'}})
+
+    def whole_evacuation(self):
+        self.evacuate()
+        self.until(lambda: self.api.get_server(self.server['id'])
+                   ['OS-EXT-SRV-ATTR:host'] == 'HV2' and self.status(),
+                   'evacuated', 30)
+
+    def check(self, kills):
+        """Nothing is left at the target, and it can be evacuated again."""
+        self.fail()
+        for match in kills:
+            with self.fabric.faults.failing(host='HV2', match=match,
+                                            kill=True):
+                self.evacuate()
+                self.wait_for_death(match, 'HV2')
+            self.replace('HV2')
+            self.assertEqual('ERROR', self.until(self.status, match, 30))
+            self.assertEqual([], self.view('HV2').vm_names, match)
+            self.check_left(match)
+        self.whole_evacuation()
+        self.assertEqual(1, len(self.view('HV2').vm_names))
+        self.check_moved()
+
+    KILLS = ('Msvm_VirtualSystemManagementService.DefineSystem',
+             'Msvm_VirtualSystemManagementService.AddResource*',
+             'Msvm_ComputerSystem.RequestStateChange')
+
+
+class EvacuateCrashTest(EvacuateCrash):
+
+    def check_left(self, what):
+        self.assertEqual([], [
+            name for name in self.driver('HV2')._win.files.list_dir(
+                base.INSTANCES_DIR) if name.startswith('instance-')], what)
+
+    def check_moved(self):
+        """It is a new server: its disk was HV1's."""
+
+    def test_evacuation(self):
+        """A9, B9: what was built is removed."""
+        self.check(self.KILLS)
+
+
+class SharedEvacuateCrashTest(base.SharedInstances, EvacuateCrash):
+
+    def check_left(self, what):
+        self.assertEqual(1, len([
+            name for name in self.left_on_share()
+            if name.startswith('instance-')]), what)
+
+    def check_moved(self):
+        self.check_data('HV2', 'in the end')
+
+    def test_evacuation_on_shared_storage(self):
+        """A9, L166: the only copy of the disks stays."""
+        self.check(self.KILLS)
 
 
 @ddt.ddt
