@@ -40,6 +40,8 @@ _SHELVING = (task_states.SHELVING, task_states.SHELVING_IMAGE_PENDING_UPLOAD,
              task_states.SHELVING_IMAGE_UPLOADING)
 _POWER = (task_states.PAUSING, task_states.UNPAUSING, task_states.SUSPENDING,
           task_states.RESUMING)
+_TAKEN_UP = (*_RESCUE, *_SHELVING, *_POWER, task_states.SHELVING_OFFLOADING,
+             task_states.RESIZE_REVERTING)
 _STATE = {oswin.VMState.RUNNING: vm_states.ACTIVE,
           oswin.VMState.PAUSED: vm_states.PAUSED,
           oswin.VMState.SAVED: vm_states.SUSPENDED,
@@ -66,7 +68,12 @@ class InterruptedLife:
         :param host: Nova's name of this host, which has the instance.
         """
         task = instance.task_state
-        if task in _RESCUE:
+        if task not in _TAKEN_UP:
+            return False
+        if not self._has_begun(context, host, instance):
+            LOG.info("Nova will send a request, of which it has the task %s.",
+                     task, instance=instance)
+        elif task in _RESCUE:
             self._end_rescue(context, instance)
         elif task in _SHELVING:
             self._end_shelve(context, instance)
@@ -77,11 +84,23 @@ class InterruptedLife:
                 'offloading', context, host, instance,
                 lambda found: self._computes.shelve_offload_instance(
                     context, found, clean_shutdown=False))
-        elif task == task_states.RESIZE_REVERTING:
-            self._revert(context, host, instance)
         else:
-            return False
+            self._revert(context, host, instance)
         return True
+
+    @staticmethod
+    def _has_begun(context: Any, host: str, instance: Any) -> bool:
+        """Whether this host was at work on what was asked for last.
+
+        Else the request waits for the service, and must find the task.
+        """
+        actions = objects.InstanceActionList.get_by_instance_uuid(
+            context, instance.uuid)
+        return any(
+            event.host == host and event.finish_time is None
+            for action in actions[:1]
+            for event in objects.InstanceActionEventList.get_by_action(
+                context, action.id))
 
     def confirm(self, context: Any, host: str) -> None:
         """Have resizes from this host confirmed whose end was cut off."""

@@ -101,6 +101,19 @@ class RescueLifeCrashFaultsTest(LifeCase):
         self.before = self.seen()
         self.sweep('Rescue', calls, hand, self.rescue, self.back)
 
+    def test_request_that_waits_for_the_service(self):
+        """A9: it finds what it was sent for."""
+        self.boot_server()
+        for action, body, status in (
+                ('rescue', {'rescue_image_ref': self.rescue_id}, 'RESCUE'),
+                ('unrescue', None, 'ACTIVE'), ('suspend', None, 'SUSPENDED'),
+                ('resume', None, 'ACTIVE')):
+            self.processes['HV1'].kill()
+            self.act(action, body)
+            self.until(lambda: self._waiting, 'sent')
+            self.replace()
+            self.wait(status)
+
     def back(self, what, status):
         if status == 'RESCUE':
             self.whole_unrescue()
