@@ -35,6 +35,7 @@ from compute_hyperv import oswin
 
 LOG = logging.getLogger(__name__)
 
+_CONFIRMING = 'confirming'
 _RESCUE = (task_states.RESCUING, task_states.UNRESCUING)
 _SHELVING = (task_states.SHELVING, task_states.SHELVING_IMAGE_PENDING_UPLOAD,
              task_states.SHELVING_IMAGE_UPLOADING)
@@ -105,14 +106,15 @@ class InterruptedLife:
     def confirm(self, context: Any, host: str) -> None:
         """Have resizes from this host confirmed whose end was cut off."""
         for migration in objects.MigrationList.get_by_filters(
-                context, {'source_compute': host, 'status': ['confirming']}):
-            self._again.start(
-                f'confirmation of {migration.instance_uuid}',
-                self._confirm, context, migration.id, host)
+                context, {'source_compute': host, 'status': [_CONFIRMING]}):
+            if migration.status == _CONFIRMING:
+                self._again.start(
+                    f'confirmation of {migration.instance_uuid}',
+                    self._confirm, context, migration.id, host)
 
     def _confirm(self, context: Any, migration_id: int, host: str) -> None:
         migration = objects.Migration.get_by_id(context, migration_id)
-        if migration.status == 'confirming':
+        if migration.status == _CONFIRMING:
             self._wait_for_service(context, host)
             self._computes.confirm_resize(
                 context, objects.Instance.get_by_uuid(

@@ -26,7 +26,7 @@ class PlannedVmsTest(opscase.OpsTestCase):
     def process(self, *migrations):
         found = objects.MigrationList(objects=[
             objects.Migration(instance_uuid=instance.uuid, dest_compute=host,
-                              source_compute='elsewhere',
+                              source_compute='elsewhere', status='running',
                               migration_type='live-migration')
             for instance, host in migrations])
         with mock.patch.object(objects.MigrationList, 'get_by_filters',
