@@ -186,7 +186,7 @@ class HeldVolumes:
         name = instance.name
         drive = self._drives.tagged(name, note['volume'])
         if drive is not None:
-            is_empty = self._drives.file_of(name, drive) is None
+            is_empty = self._drives.file_of(drive) is None
             if note['merge'] and (is_empty
                                   or self._win.state(name) not in _LIVE):
                 # Else the VM has it open, as it was before or will be.
