@@ -50,7 +50,7 @@ class DescriptionTest(unittest.TestCase):
         ('hosts: [{name: A, volumes: {CD: 9}}]', 'CD is no letter'),
         ('hosts: [{name: A, volumes: {C: big}}]', 'C is no number'),
         ('hosts: [{name: A, switches: demo}]', 'switches is no list'),
-        ('hosts: [{name: A, switches: [{nam: x}]}]', 'did you mean name'),
+        ('hosts: [{name: A, switches: [{names: x}]}]', 'did you mean name'),
         ('hosts: [{name: A, switches: [{nic: x}]}]', 'switch has no name'),
         ('hosts: [{name: A, features: [dn]}]', 'did you mean dns'),
         ('hosts: [{name: A, quirks: {bla: 1}}]', 'bla is unknown; there'),

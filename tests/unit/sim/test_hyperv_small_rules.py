@@ -202,7 +202,7 @@ class LimitTest(hypervcase.HyperVTestCase):
 
 
 @ddt.ddt
-class FileTest(hypervcase.HyperVTestCase):
+class FileOfDriveTest(hypervcase.HyperVTestCase):
     """Section 6: chains and inaccessible files."""
 
     CHILD = 'C:\\VMs\\vm\\child.vhdx'
