@@ -127,6 +127,9 @@ class VMOps:
         LOG.debug("Plan: %s", plan, instance=instance)
         with (self._locks.held(locks.instance(instance.uuid)),
               operation.Rollback(f'spawn of {instance.name}') as undo):
+            if instance.task_state in _OVER_DISKS:
+                # Its host may have died in the middle of a snapshot.
+                self._disks.merge_checkpoints(layout.instance_dir)
             progress.step('image')
             plan = self._with_image(context, instance, image_meta, plan,
                                     layout, kept, undo)

@@ -6,6 +6,7 @@ import ntpath
 from nova.tests import fixtures as nova_fixtures
 
 from compute_hyperv.sim import guestdisks
+from compute_hyperv.sim import install
 from compute_hyperv.sim import vm as sim_vm
 from tests.functional import base
 
@@ -137,6 +138,27 @@ class SharedEvacuateTest(SharedStorage):
         """L166: probes decide, are removed, and no disk is deleted."""
         server = self.start(self.evacuate())
         self.assertEqual([DATA] * 2, self.read(server))
+        self.come_back()
+        self.assertEqual([DATA] * 2, self.read(server))
+        self.check_end(server)
+
+
+class CheckpointEvacuateTest(SharedStorage):
+
+    def test_what_was_written_after_a_checkpoint_is_kept(self):
+        """L102: the host died while a snapshot was being made."""
+        utils = install.bound(self.host).utilsfactory.get_vmutils()
+        vm = self.vm(self.server).vm
+        for name in ('OpenStack snapshot', 'of an administrator'):
+            utils.take_vm_snapshot(vm.name, name)
+        for disk in self.local_disks(self.server):
+            disk.write(2 * OFFSET, DATA)
+        server = self.start(self.evacuate())
+        self.assertEqual([DATA] * 2, self.read(server))
+        self.assertEqual([DATA] * 2, [
+            disk.read(2 * OFFSET, len(DATA))
+            for disk in self.local_disks(server)])
+        self.assertNotIn('.avhdx', str(self.vm(server).drives))
         self.come_back()
         self.assertEqual([DATA] * 2, self.read(server))
         self.check_end(server)

@@ -193,3 +193,42 @@ class FlattenTest(DiskCase):
     def fail_at(self, path, function):
         with self.fabric.faults.failing(kind='dll', match=f'{function}*'):
             self.disks.grow_to_flavor(path, 1)
+
+
+class CheckpointsTest(DiskCase):
+    """L102: what a VM wrote last is in the files on top."""
+
+    def setUp(self):
+        super().setUp()
+        self.root_path = DIR + r'\root.vhdx'
+        self.win.vhd.create_dynamic_vhd(self.root_path, 64 * MIB)
+
+    def put_on_top(self, name, parent_path, content):
+        made, path = fr'{DIR}\{name}.vhdx', fr'{DIR}\{name}.avhdx'
+        self.win.vhd.create_differencing_vhd(made, parent_path)
+        self.paths.rename(made, path)
+        self.write(path, content)
+        return path
+
+    def write(self, path, content):
+        storage = self.host.storage
+        with sim_disks.open_disk(storage.local(path), writable=True,
+                                 resolve=storage.local,
+                                 win_path=path) as disk:
+            disk.write(MIB, content)
+
+    def test_chain_becomes_one_disk(self):
+        top = self.put_on_top('root_A', self.root_path, b'older')
+        self.put_on_top('root_0', top, b'newer')
+        self.disks.merge_checkpoints(DIR)
+        self.assertEqual(['root.vhdx'], self.paths.list_dir(DIR))
+        local = self.host.storage.local(self.root_path)
+        with sim_disks.open_disk(local, writable=False, resolve=str) as disk:
+            self.assertEqual(b'newer', disk.read(MIB, 5))
+
+    def test_branches_are_left_to_people(self):
+        self.put_on_top('root_A', self.root_path, b'one')
+        self.put_on_top('root_B', self.root_path, b'other')
+        with self.assertRaises(errors.DiskOperationFailed):
+            self.disks.merge_checkpoints(DIR)
+        self.assertEqual(3, len(self.paths.list_dir(DIR)))
