@@ -14,6 +14,7 @@ another volume is found.
 """
 
 from collections.abc import Iterator
+import itertools
 import ntpath
 
 from oslo_log import log as logging
@@ -106,7 +107,7 @@ class InstanceRoots:
         if not self._is_shared:
             return self.primary
         unread: OSError | None = None
-        for root in (self.primary, *self._others()):
+        for root in itertools.chain([self.primary], self._others()):
             try:
                 if any(self._is_there(ntpath.join(root, name))
                        for name in (vm_name, f'{vm_name}_revert')):
