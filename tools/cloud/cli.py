@@ -52,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     _refuse_stray(parser, args)
     os.umask(0o077)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:      # nohup
+            signal.signal(number, signal.default_int_handler)
     show = progress.Progress()
     try:
         return _COMMANDS[args.command](args, show)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """tools/demo as a person calls it, as far as nothing has to run for it."""
 
+import contextlib
 import pathlib
 import re
 import signal
@@ -42,6 +43,15 @@ class CommandTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name) / 'a cloud'
 
+    def test_who_hangs_up_after_nohup_is_not_heard(self):
+        shown = subprocess.run(
+            ['nohup', *_DEMO[:2], _DEMO[2].replace(
+                'sys.exit', 'import os, signal; cli._COMMANDS["status"] = '
+                'lambda *_: (os.kill(os.getpid(), signal.SIGHUP), 7)[1]; '
+                'sys.exit'), 'status', '--dir', str(self.folder)], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        self.assertEqual(7, shown.returncode, shown.stdout)
+
     def demo(self, *words):
         done = subprocess.run(
             [*_DEMO, *words, '--dir', str(self.folder)], text=True,
@@ -80,13 +90,17 @@ class CommandTest(unittest.TestCase):
         with subprocess.Popen(
                 [*_DEMO[:2], re.sub('; from cloud.*', '', _DEMO[2]) + _WAITS,
                  'up', '--dir', str(self.folder)], text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                # Whoever runs the tests in the background ignores some.
+                preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)
+        ) as child, contextlib.ExitStack() as stack:
+            stack.callback(child.kill)
             log = self.folder / 'cloud' / 'log' / 'sleep.log'
             while not log.exists():
                 time.sleep(0.05)
                 self.assertLess(time.monotonic(), began + 60)
             child.send_signal(number)
-            shown = child.stdout.read()
+            shown, _errors = child.communicate(timeout=60)
         self.assertEqual(130, child.returncode, shown)
         self.assertEqual(2, shown.count('stop '), shown)
         self.assertIn('goes on from here', shown)
