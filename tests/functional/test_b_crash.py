@@ -12,6 +12,7 @@ import ddt
 from nova.tests.functional.api import client
 
 from tests.functional import crashcase
+from tests.functional import sweepcase
 from tests.functional import test_d_protocols
 from tests.functional import volumecase
 
@@ -30,7 +31,7 @@ class SpawnCrashFaultsTest(crashcase.CrashTestCase):
         return self.boot(self.image_id, flavor_id=self.flavor_id,
                          networks='auto', state=state, config_drive=True)
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_spawn(self, hand):
         """A9, B4: what was being built is removed; it can be deleted."""
         servers = []
@@ -92,7 +93,7 @@ class SnapshotCrashFaultsTest(crashcase.ServerCrashCase):
         self.until(lambda: self.api.get_server(self.server['id'])
                    ['OS-EXT-STS:task_state'] is None, 'no task', 30)
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_snapshot(self, hand):
         """A9, L102: the checkpoint is merged, the export deleted."""
         self.boot_server()
@@ -125,7 +126,7 @@ class InterfaceCrashFaultsTest(crashcase.ServerCrashCase):
         self.api.detach_interface(self.server['id'], port_id)
         self.until(lambda: port_id not in self.ports(), 'detached')
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_interface(self, hand):
         """A9: Nova knows of the port already, so that it gets it."""
         self.boot_server()
@@ -177,7 +178,7 @@ class VolumeCrashCase(volumecase.VolumeTestCase,
 @ddt.ddt
 class VolumeCrashFaultsTest(VolumeCrashCase):
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_volume(self, hand):
         """A9, L109: sessions and drives are removed, it is available."""
         self.boot_server()

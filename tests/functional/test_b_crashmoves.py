@@ -126,7 +126,7 @@ class ResizeCrashFaultsTest(MoveCrashCase):
         self.check_data('HV2', 'in the end')
         self.tell(f'Resize, {host}', own, calls, outcomes)
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_source(self, hand):
         """A9, L086: taken back, or on its way; nothing lost."""
         self.sweep('HV1', 20, hand)
@@ -162,7 +162,7 @@ class ResizeCrashFaultsTest(MoveCrashCase):
         self.assertTrue(first)
         return first[0], first[-1]
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_target(self, hand):
         """A9, L085: it arrives anew."""
         self.sweep('HV2', 20, hand, after='HV1')
@@ -234,12 +234,12 @@ class LiveCrashFaultsTest(LiveCase):
         self.check_data('HV2', 'in the end')
         self.tell(f'Live migration, {host}', own, calls, outcomes)
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_source(self, hand):
         """A9, L079: on one host, wholly; running all the time."""
         self.sweep('HV1', 20, hand)
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_target(self, hand):
         self.sweep('HV2', 16, hand)
 
@@ -324,7 +324,7 @@ class RecoveryCrashFaultsTest(MoveCrashCase):
             self.resize()
             self.wait_for_death('put aside', 'HV1')
 
-    @ddt.data(*range(HANDS))
+    @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_return(self, hand):
         """A9: what was half taken back is taken back."""
         self.own_names = self.names()

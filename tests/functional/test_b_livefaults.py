@@ -22,7 +22,7 @@ from tests.functional import sweepcase
 from tests.functional import volumecase
 
 #: Tests that share the calls of one operation; through Nova.
-HANDS, NOVA_HANDS = 2, 8
+HANDS, NOVA_HANDS = 2, 16
 
 #: Outcomes.
 REFUSED, STAYED, MOVED, ERROR = 'refused', 'stayed', 'moved', 'in error'
