@@ -79,6 +79,7 @@ SKIPPED = {
     '*test_configdrive.ConfigDriveTest.test_nothing_but_*': _PROGRAMS,
     '*test_configdrive.ConfigDriveTest.test_password_*': _PROGRAMS,
     '*test_configdrive.ConfigDriveTest.test_failing_tool_*': _PROGRAMS,
+    '*test_configdrive.ConfigDriveTest.test_files_of_a_killed_*': _PROGRAMS,
     '*test_images.ConvertTest.*': _PROGRAMS,
     '*test_images.FetchTest.test_qcow2_becomes_vhdx': _PROGRAMS,
     '*test_images.FetchTest.test_raw_image_that_ends_within*': _PROGRAMS,
