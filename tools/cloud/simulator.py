@@ -29,7 +29,7 @@ _ID = '-'.join('?' * count for count in (8, 4, 4, 4, 12))
 KEPT = [rf'{configs.INSTANCES_PATH}\{name}' for name in (
     rf'_base\{_ID}.vhdx', rf'_base\{_ID}.vhd', rf'_base\{_ID}_*.vhd',
     rf'_base\{_ID}.iso', '_base\\', rf'locks\hyperv-*-{_ID}.lock',
-    'export\\')]
+    'locks\\', 'export\\')]
 
 
 class Simulator:

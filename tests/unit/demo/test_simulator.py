@@ -43,11 +43,15 @@ class CheckTest(unittest.TestCase):
         found.start()
         return found
 
-    def leave(self, name):
-        """Write a file below the instances path of the second node."""
+    def path(self, name):
+        """Where a name below the instances path of the second node is."""
         parts = configs.INSTANCES_PATH.replace('\\', '/').split('/')[1:]
-        path = self.layout.fabric_dir.joinpath(
+        return self.layout.fabric_dir.joinpath(
             'hosts', layout.NODES[1], 'C', *parts, name)
+
+    def leave(self, name):
+        """Write a file there."""
+        path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text('left')
 
@@ -56,6 +60,12 @@ class CheckTest(unittest.TestCase):
         for name in (f'{_IMAGE}.vhdx', f'{_IMAGE}.iso', f'{_IMAGE}_1.vhd',
                      'locks/hyperv-image-' + _IMAGE[6:] + '.lock'):
             self.leave(name)
+        self.assertEqual('clean', hosts.check_clean(0))
+
+    def test_folders_that_stay_empty_are_clean(self):
+        hosts = self.start(strict=True)
+        for name in ('_base', 'locks', 'export'):
+            self.path(name).mkdir(parents=True)
         self.assertEqual('clean', hosts.check_clean(0))
 
     def test_file_that_is_left_is_named(self):
