@@ -182,6 +182,8 @@ class CrashTestCase(base.TestCase):
         self.assertLessEqual(self.idle, 3, f'{what} was not reached')
 
     def tell(self, what, killed, calls, outcomes):
+        self.assertTrue(killed, 'nothing was recorded')
+        self.assertLess(self.idle, max(2, len(killed)), 'none was reached')
         print(f'{what}: nova-compute killed at {len(killed)} of {len(calls)}'
               ' calls: ' + ', '.join(f'{count} {outcome}' for outcome, count
                                      in sorted(outcomes.items()))

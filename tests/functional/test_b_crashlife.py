@@ -269,6 +269,9 @@ class SharedEvacuateCrashTest(base.SharedInstances, EvacuateCrash):
 class ResizeLifeCrashFaultsTest(test_b_crashmoves.MoveCrashCase):
     """A resize that is confirmed or reverted."""
 
+    #: What is told of an action; tools/test sweeps adds up by it.
+    NAMES = {'confirmResize': 'Confirm', 'revertResize': 'Revert'}
+
     def begin(self, action):
         self.api.post_server_action(self.server['id'], {action: None})
 
@@ -304,7 +307,7 @@ class ResizeLifeCrashFaultsTest(test_b_crashmoves.MoveCrashCase):
                 self.go_home()
             self.check_at_source(what)
             self.check_books(what)
-        self.tell(f'{action}, {host}', own, calls, outcomes)
+        self.tell(f'{self.NAMES[action]}, {host}', own, calls, outcomes)
 
     @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_confirm(self, hand):
