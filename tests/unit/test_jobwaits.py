@@ -39,7 +39,7 @@ class EndTest(opscase.OpsTestCase):
             started_s = time.monotonic()
             self.assert_refuses(
                 errors.JobsStillRunning, 'Moving', 'its_option', call=self.end)
-        self.assertLess(time.monotonic() - started_s, 4)
+        self.assertLess(time.monotonic() - started_s, 20)
 
     def test_others_are_waited_for(self):
         with contextlib.ExitStack() as stack:
