@@ -48,6 +48,8 @@ SKIPPED = {
     'tests.unit.sim.test_san_*': _THE_HOST,
     'tests.unit.sim.test_migration*': _THE_HOST,
     'tests.unit.sim.test_export*': _THE_HOST,
+    'tests.unit.sim.test_field_knowledge*': _THE_HOST,
+    'tests.unit.sim.test_bootable*': _THE_HOST,
     'tests.unit.vhd.test_disks*': _THE_HOST,
     '*test_process.ProcessTest.test_its_ends_of_pipes_are_closed':
         'pipes are those of Windows, which closes them itself',
