@@ -175,6 +175,8 @@ class HeldVolumes:
             return
         with self._locks.held(locks.instance(instance.uuid),
                               locks.chain(note['volume'])):
+            if self._notes.read(instance.name, hostnotes.RELEASED) != note:
+                return      # of an operation that ran, and is over
             if self._win.find_owner(instance.name) == instance.uuid:
                 LOG.warning("nova-compute ended while volume %s was out of "
                             "its drive; it gets it back.", note['volume'],

@@ -294,11 +294,17 @@ class VolumeSnapshots:
                     "volume %s.", note['snapshot'], note['volume'],
                     instance=instance)
         with self._held.locked(instance, note['volume']):
+            if not self._is_noted(instance, note):
+                return
             is_over = self._end(context, instance, note)
             if is_over:
                 self._notes.remove(instance.name, hostnotes.SNAPSHOT)
         if not is_over:
-            self._give_up(context, instance, note['volume'])
+            self._give_up(context, instance, note)
+
+    def _is_noted(self, instance: Any, note: Mapping[str, Any]) -> bool:
+        """Whether no other operation has come in between; it has a note."""
+        return self._notes.read(instance.name, hostnotes.SNAPSHOT) == note
 
     def _end(self, context: Any, instance: Any,
              note: Mapping[str, Any]) -> bool:
@@ -340,9 +346,13 @@ class VolumeSnapshots:
             self._tell(context, snapshot_id, _FAILED[status])
         return True
 
-    def _give_up(self, context: Any, instance: Any, volume_id: str) -> None:
+    def _give_up(self, context: Any, instance: Any,
+                 note: Mapping[str, Any]) -> None:
         """Undo what works, for Cinder does not wait for it any more."""
+        volume_id = note['volume']
         with self._held.alone(instance, volume_id):
+            if not self._is_noted(instance, note):
+                return
             new_path = self._held.path(instance.name, volume_id)
             self._take_back(instance, volume_id, new_path,
                             self._chain(new_path)[1])

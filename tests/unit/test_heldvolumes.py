@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+from unittest import mock
+
+from nova import objects
+
+from compute_hyperv.sim import vm as sim_vm
+from tests.unit import opscase
+
+
+class TakeUpTest(opscase.OpsTestCase):
+    """A later attempt meets operations of this service.
+
+    It reads a note of one that runs, and has its locks when that is over.
+    """
+
+    def setUp(self):
+        super().setUp()
+        self.define()
+        self.ops.power.start(self.instance)
+
+    def reading(self, note, *then):
+        return mock.patch.object(
+            self.ops.held_volumes._notes, 'read', autospec=True,
+            side_effect=[note, *then])
+
+    def test_power_state_is_that_of_the_operation_that_ran(self):
+        """A9: only what a killed service had taken is given back."""
+        note = {'volume': 'v', 'path': 'x.vhdx', 'state': 'PAUSED',
+                'limits': {}, 'merge': None}
+        with self.reading(note, None):
+            self.ops.held_volumes.take_up(self.instance)
+        self.assertEqual(sim_vm.RUNNING, self.vm().state)
+
+    def test_snapshot_that_ran_has_told_cinder_itself(self):
+        note = {'volume': 'v', 'snapshot': 's', 'new_file': 'new.vhdx'}
+        with self.reading(note, None):
+            self.assertIsNone(self.ops.volume_snapshots.take_up(
+                None, self.instance))
+
+    def test_snapshot_that_came_in_between_is_not_given_up(self):
+        """A9: the file that the VM has by then is the newer one's."""
+        note = {'volume': 'v', 'snapshot': 's', 'new_file': 'new.vhdx'}
+        with self.reading(None), mock.patch.object(
+                objects.Instance, 'save', autospec=True):
+            self.assertIsNone(self.ops.volume_snapshots._give_up(
+                None, self.instance, note))
