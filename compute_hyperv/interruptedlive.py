@@ -90,6 +90,11 @@ class InterruptedLive:
                 'info_cache', 'metadata', 'system_metadata', 'flavor'])
         if instance.host == migration.dest_compute:
             self._close(context, migration)
+        elif (not is_start and instance.task_state != task_states.MIGRATING
+              and self._win.find_owner(instance.name) == instance.uuid):
+            # Somebody has reset its state, and may be moving it anew.
+            migration.status = 'error'
+            migration.save()
         elif self._is_here(instance):
             self._stay(context, instance, migration)
             if not is_start:

@@ -109,10 +109,13 @@ class LiveTest(opscase.OpsTestCase):
         self.addCleanup(patch.stop)
         return patch.start()
 
-    def end(self):
-        self.ops.interrupted._live.end(None, objects.Migration(
+    def migration(self):
+        return objects.Migration(
             instance_uuid=self.instance.uuid, source_compute='HV1',
-            dest_compute='HV2', dest_node='HV2', status='running'))
+            dest_compute='HV2', dest_node='HV2', status='running')
+
+    def end(self):
+        self.ops.interrupted._live.end(None, self.migration())
 
     def test_target_is_cleaned_when_the_job_has_ended(self):
         self.end()
@@ -122,6 +125,17 @@ class LiveTest(opscase.OpsTestCase):
         """A9, L079: what arrives there must not lose its disks."""
         self.patch(self.ops.win, 'stop_jobs', return_value=False)
         self.assertRaises(errors.WaitTimeout, self.end)
+        self.rollback.assert_not_called()
+
+    def test_server_that_was_reset_meanwhile_is_left_alone(self):
+        """A9: its user may be moving it to the same host again."""
+        self.instance.task_state = None
+        stop_jobs = self.patch(self.ops.win, 'stop_jobs', autospec=True)
+        self.patch(objects.Migration, 'save', autospec=True)
+        migration = self.migration()
+        self.ops.interrupted._live.end_later(None, migration)
+        self.assertEqual('error', migration.status)
+        stop_jobs.assert_not_called()
         self.rollback.assert_not_called()
 
 
