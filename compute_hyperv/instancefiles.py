@@ -33,6 +33,8 @@ class InstanceFiles:
     def claim(self, instance: Any, but: str | None = None) -> None:
         """Refuse to build over what is there, and to delete it later.
 
+        What has a VM of the instance is its own, and may be deleted.
+
         :param but: as for :meth:`refuse_existing`.
         :raises InstanceExists: a VM or a disk of that name.
         """
@@ -41,6 +43,8 @@ class InstanceFiles:
             self.refuse_existing(instance, but)
         except exception.InstanceExists:
             self._refused.add(instance.uuid)
+            if self._win.find_owner(instance.name) == instance.uuid:
+                self._refused.discard(instance.uuid)
             raise
 
     def refuse_existing(self, instance: Any, but: str | None = None) -> None:
@@ -64,14 +68,20 @@ class InstanceFiles:
         Idempotent. While an instance that is not to be deleted has a VM of
         that name, or was there first, nothing is deleted.
         """
+        self._delete(instance, self._paths.instance_dir(instance.name),
+                     self._paths.revert_dir(instance.name),
+                     self._paths.export_dir(instance.name))
+
+    def delete_home(self, instance: Any) -> None:
+        """As :meth:`delete`, of its own directory only."""
+        self._delete(instance, self._paths.instance_dir(instance.name))
+
+    def _delete(self, instance: Any, *directories: str) -> None:
         if self._is_another_s(instance):
             LOG.warning("%s belongs to something else and stays.",
-                        self._paths.instance_dir(instance.name),
-                        instance=instance)
+                        directories[0], instance=instance)
             return
-        for path in (self._paths.instance_dir(instance.name),
-                     self._paths.revert_dir(instance.name),
-                     self._paths.export_dir(instance.name)):
+        for path in directories:
             self._paths.delete_tree(path)
 
     def delete_after_destroy(self, instance: Any) -> None:

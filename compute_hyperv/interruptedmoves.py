@@ -163,7 +163,8 @@ class InterruptedArrivals:
                 self._volumes.disconnect_all(block_device_info, force=True)
                 home = self._paths.instance_dir(instance.name)
                 if kept is None or not paths.same(kept, home):
-                    self._paths.delete_tree(home)
+                    # Not what it was refused for, which is another's.
+                    self._vms.files.delete_home(instance)
 
     def _connections(self, context: Any, instance: Any) -> list[Any]:
         """Have Cinder let this host in; the volumes' mappings."""

@@ -3,10 +3,12 @@ from unittest import mock
 
 from nova.compute import rpcapi
 from nova.compute import vm_states
+from nova import exception
 from nova.network import model as network_model
 from nova import objects
 
 from compute_hyperv import errors
+from compute_hyperv import model
 from compute_hyperv.sim import vm as sim_vm
 from tests import factories
 from tests.unit import opscase
@@ -90,6 +92,24 @@ class UnshelveTest(opscase.OpsTestCase):
         self.assertEqual([], self.vm_names)
         self.assertFalse(self.paths.exists(
             self.paths.instance_dir(self.instance.name)))
+
+
+class ArrivalTest(opscase.OpsTestCase):
+    """A hard reboot of a server that did not arrive by a resize."""
+
+    def test_what_was_there_first_stays(self):
+        """L002: it was refused for files of somebody else."""
+        name = self.instance.name
+        root = self.paths.root_path(name, 'vhdx')
+        self.paths.make_dir(self.paths.instance_dir(name))
+        self.win.vhd.create_dynamic_vhd(root, 1 << 30)
+        self.assertRaises(exception.InstanceExists,
+                          self.ops.vms.files.claim, self.instance)
+        self.ops.interrupted._arrivals._clear(
+            self.instance, None, model.MoveRecord(
+                host='HV2', directory='C:\\x', unc='\\\\HV2\\x', disks=(),
+                volumes={}).to_json())
+        self.assertTrue(self.paths.exists(root))
 
 
 class LiveTest(opscase.OpsTestCase):

@@ -196,6 +196,14 @@ class DestroyTest(VMCase):
         self.destroy()
         self.check_gone()
 
+    def test_own_vm_in_the_way_goes_with_its_files(self):
+        """L002: also if it was in the way, for it was left by a failure."""
+        self.define()
+        self.assertRaises(exception.InstanceExists, self.vms.files.claim,
+                          self.instance)
+        self.destroy()
+        self.check_gone()
+
     def test_later_deletion_asks_whose_files_they_are(self):
         """L002: Nova's periodic task comes back to deleted instances."""
         other = factories.instance(id=self.instance.id)
