@@ -368,8 +368,7 @@ class ImageCache(nova_imagecache.ImageCacheManager):
         return parents
 
     def _disks_of_instances(self) -> Iterator[str]:
-        for vm_name in self._paths.instance_dirs():
-            directory = self._paths.instance_dir(vm_name)
+        for directory in self._paths.instance_dirs():
             for name in self._paths.list_dir(directory):
                 if name.lower().endswith(_DISK_EXTENSIONS):
                     yield ntpath.join(directory, name)

@@ -192,10 +192,11 @@ class Paths:
         return rf'\\{host}\{drive[0]}${rest}'
 
     def instance_dirs(self) -> Iterator[str]:
-        """Names of what can be directories of instances.
+        """Paths of what can be directories of instances.
 
         All directories below the instances path except the cache, the
-        locks, exports, and what Windows has at the root of a drive.
+        locks, exports, and what Windows has at the root of a drive. On
+        several volumes, some of one name may lie on more than one.
         """
         own = {ntpath.basename(self.base_dir).lower(), 'locks', 'export',
                *_WINDOWS_OWN}
@@ -203,7 +204,7 @@ class Paths:
             for name in self.list_dir(root):
                 path = ntpath.join(root, name)
                 if name.lower() not in own and self.is_dir(path):
-                    yield name
+                    yield path
 
     def _in(self, vm_name: str, file_name: str) -> str:
         return ntpath.join(self.instance_dir(vm_name), file_name)

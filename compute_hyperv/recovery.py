@@ -174,9 +174,7 @@ class Recovery:
         self._paths.delete_tree(self._paths.export_dir(vm_name))
 
     def _remove_partial_files(self) -> None:
-        directories = [self._paths.instance_dir(name)
-                       for name in self._paths.instance_dirs()]
-        for directory in directories:
+        for directory in list(self._paths.instance_dirs()):
             for name in self._paths.list_dir(directory):
                 if _PARTIAL.fullmatch(name):
                     # On a share it may be another host's, who writes it.

@@ -84,8 +84,16 @@ class RootsTest(unittest.TestCase):
         self.paths.make_dir(PRIMARY + r'\one')
         self.paths.make_dir(SECOND + r'\two')
         self.paths.make_dir(self.paths.base_dir)
-        self.assertEqual(['one', 'two'], list(self.paths.instance_dirs()))
+        self.assertEqual([PRIMARY + r'\one', SECOND + r'\two'],
+                         list(self.paths.instance_dirs()))
         self.assertEqual([PRIMARY, SECOND], self.paths.readable_roots())
+
+    def test_both_of_one_name_are_listed(self):
+        """L022: the parents of the disks in either must stay."""
+        for directory in (PRIMARY + r'\vm', SECOND + r'\vm'):
+            self.paths.make_dir(directory)
+        self.assertEqual([PRIMARY + r'\vm', SECOND + r'\vm'],
+                         list(self.paths.instance_dirs()))
 
     def test_volume_that_cannot_be_read_is_not_empty(self):
         """Its instances must not be taken for missing, nor their parents."""

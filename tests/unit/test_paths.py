@@ -248,7 +248,7 @@ class FilesTest(unittest.TestCase):
         # What Windows has at the root of a drive is not to be read.
         for name in ('System Volume Information', '$RECYCLE.BIN'):
             self.paths.make_dir(f'{ROOT}\\{name}')
-        self.assertEqual(['vm'], list(self.paths.instance_dirs()))
+        self.assertEqual([f'{ROOT}\\vm'], list(self.paths.instance_dirs()))
 
     def test_reading_nothing_is_empty(self):
         """L060: no log yet gives empty output, not an error."""
