@@ -103,7 +103,8 @@ class RefusedImageTest(ImagesCase):
         path = self.make('d.vdi', 'create', '-f', 'vdi', 'd.vdi', '16M')
         image_id = self.glance.add(path, 'vdi')
 
-        self.assertIn('vdi is not acceptable', self.refusal(image_id))
+        self.assertIn('vdi (allowed: iso, qcow2, raw, vhd, vhdx, vmdk) is not '
+                      'acceptable', self.refusal(image_id))
         self.assertEqual(0, self.glance.downloads[image_id])
 
     def test_image_that_reads_another_file_is_refused(self):
