@@ -133,7 +133,12 @@ class Configs:
                 'resource_query_filters_file':
                     etc_dir / 'resource_filters.json',
                 'glance_api_servers': self._settings.url('glance'),
-                'enabled_backends': 'sim', 'default_volume_type': 'sim'},
+                'enabled_backends': 'sim', 'default_volume_type': 'sim',
+                # The first word of cinder-volume is lost if the scheduler does
+                # not listen yet; with the defaults the next is up to two
+                # minutes later, and volumes are in error till then.
+                'periodic_interval': '3', 'periodic_fuzzy_delay': '0',
+                'backend_stats_polling_interval': '3'},
             **self._common('cinder'),
             'database': self._database('cinder'),
             'service_user': self._service_user('cinder'),
