@@ -118,6 +118,19 @@ class CrashTestCase(base.TestCase):
         for whose, incoming in waiting:
             self.computes[whose].rpcserver.dispatcher.dispatch(incoming)
 
+    def run_and_die(self, operate, kind, number, label, host='HV1'):
+        """Kill nova-compute at a call of an operation, and start it anew."""
+        what = f'{host} {kind} {number} {label}'
+        with self.killing(kind, number, host):
+            operate()
+            self.wait_for_death(what, host)
+        self.wait_for_conductor()
+        self.replace(host)
+        return what
+
+    def wait_for_conductor(self):
+        """Until it has given up on a service that does not answer."""
+
     def replace_and_die(self, host, kind, number, label):
         """As :meth:`replace`, but the new one is killed as it starts.
 
@@ -236,11 +249,3 @@ class ServerCrashCase(CrashTestCase):
         self.assertEqual(
             MARK, guestdisks.of(self.vm(server).vm)[0].read(
                 MARK_AT, len(MARK)), what)
-
-    def run_and_die(self, operate, kind, number, label):
-        what = f'{kind} {number} {label}'
-        with self.killing(kind, number):
-            operate()
-            self.wait_for_death(what)
-        self.replace()
-        return what

@@ -297,7 +297,8 @@ class ResizeLifeCrashFaultsTest(test_b_crashmoves.MoveCrashCase):
         for call in own:
             self.large = self.flavor(disk_gib=2, memory_mib=1024)
             self.whole_resize()
-            what = self.run_and_die(lambda: self.begin(action), host, *call)
+            what = self.run_and_die(lambda: self.begin(action), *call,
+                                    host=host)
             self.until(lambda: self.status() in ('ACTIVE', 'ERROR'), what,
                        30)
             outcomes[self.status()] += 1

@@ -45,18 +45,6 @@ class MoveCrashCase(crashcase.ServerCrashCase):
         self.api.post_server_action(self.server['id'], {'revertResize': None})
         self._wait_for_state_change(self.server, 'ACTIVE')
 
-    def run_and_die(self, operate, host, kind, number, label):
-        what = f'{host} {kind} {number} {label}'
-        with self.killing(kind, number, host):
-            operate()
-            self.wait_for_death(what, host)
-        self.wait_for_conductor()
-        self.replace(host)
-        return what
-
-    def wait_for_conductor(self):
-        """Until it has given up on a service that does not answer."""
-
     def status(self):
         server = self.api.get_server(self.server['id'])
         return (server['status'] if server['OS-EXT-STS:task_state'] is None
@@ -113,7 +101,7 @@ class ResizeCrashFaultsTest(MoveCrashCase):
         own = self.share(calls, kills, hand, HANDS)
         outcomes = collections.Counter()
         for call in own:
-            what = self.run_and_die(self.resize, host, *call)
+            what = self.run_and_die(self.resize, *call, host=host)
             status = self.until(self.status, what, 30)
             outcomes[status] += 1
             if status == 'VERIFY_RESIZE':
@@ -138,7 +126,7 @@ class ResizeCrashFaultsTest(MoveCrashCase):
         self.own_names = self.names()
         used = self.usages()
         for call in self.claiming():
-            what = self.run_and_die(self.resize, 'HV2', *call)
+            what = self.run_and_die(self.resize, *call, host='HV2')
             self.assertEqual('ACTIVE', self.until(self.status, what, 30))
             self.check_at_source(what)
             self.assertEqual(used, self.usages(), what)
@@ -216,7 +204,7 @@ class LiveCrashFaultsTest(LiveCase):
         own = self.share(calls, kills, hand, HANDS)
         outcomes = collections.Counter()
         for call in own:
-            what = self.run_and_die(self.begin, host, *call)
+            what = self.run_and_die(self.begin, *call, host=host)
             status = self.until(self.status, what, 30)
             now = self.host_of()
             outcomes[f'{status} on {now}'] += 1

@@ -74,14 +74,6 @@ class SnapshotCrashCase(test_d_volume_snapshots.SnapshotCase,
         self.assertEqual(self.before, self.files(), what)
         self.assertEqual(TEXT, self.stored(self.volume, self.base), what)
 
-    def run_and_die(self, operate, kind, number, label):
-        what = f'{kind} {number} {label}'
-        with self.killing(kind, number):
-            operate()
-            self.wait_for_death(what)
-        self.replace()
-        return what
-
     # Both operations.
 
     def create_and_die(self, *call):

@@ -3,14 +3,13 @@
 
 import pathlib
 import sys
-import tempfile
-import unittest
 
 from cloud import configs
 from cloud import errors
 from cloud import layout
 from cloud import processes
 from cloud import simulator
+from tests.unit.demo import foldercase
 
 _CHECKOUT = pathlib.Path(__file__).parents[3]
 _HYPERV_SIM = f'''#!{sys.executable}
@@ -22,15 +21,11 @@ sys.exit(cli.main())
 _IMAGE = '_base/11111111-2222-3333-4444-555555555555'
 
 
-class CheckTest(unittest.TestCase):
+class CheckTest(foldercase.FolderCase):
     """What the check of the demo finds on hosts that nobody uses."""
 
     def setUp(self):
         super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.layout = layout.Layout(pathlib.Path(folder.name))
-        self.layout.make_dirs()
         program = pathlib.Path(self.layout.program('hyperv-sim'))
         program.parent.mkdir(parents=True)
         program.write_text(_HYPERV_SIM)
