@@ -188,7 +188,7 @@ class Interrupted:
                         "removed.", instance=instance)
             self._vms.destroy(context, instance,
                               instance.get_network_info(),
-                              interruptedmoves.devices(context, instance))
+                              interruptedbooks.devices(context, instance))
         elif instance.task_state == task_states.RESIZE_FINISH:
             self._arrivals.take_up(context, instance)
         elif instance.task_state is None:

@@ -77,9 +77,7 @@ class InterruptedBooks:
         for migration in objects.MigrationList.get_by_filters(
                 context, {'host': host, 'status': [_CLAIMED],
                           'migration_type': 'evacuation'}):
-            instance = objects.Instance.get_by_uuid(
-                context, migration.instance_uuid, expected_attrs=[
-                    'info_cache', 'metadata', 'system_metadata', 'flavor'])
+            instance = whole_instance(context, migration.instance_uuid)
             if (migration.dest_compute == host and instance.host != host
                     and instance.task_state in _REBUILDING):
                 LOG.warning("Its evacuation to this host was interrupted; "
@@ -92,9 +90,7 @@ class InterruptedBooks:
         task = instance.task_state
         self._vms.destroy(
             context, instance, instance.get_network_info(),
-            nova_driver.get_block_device_info(
-                instance, objects.BlockDeviceMappingList
-                .get_by_instance_uuid(context, instance.uuid)),
+            devices(context, instance),
             not paths.is_shared(self._paths.instances_dir))
         node = objects.ComputeNode.get_by_host_and_nodename(
             context, migration.dest_compute, migration.dest_node)
@@ -122,3 +118,23 @@ class InterruptedBooks:
         self._placement().delete_allocation_for_instance(
             context, migration.uuid, consumer_type='migration')
         instance.drop_migration_context()
+
+
+def whole_instance(context: Any, uuid: str) -> Any:
+    """Nova's record of an instance, with what the driver looks at.
+
+    :raises InstanceNotFound: there is none of it.
+    """
+    return objects.Instance.get_by_uuid(context, uuid, expected_attrs=[
+        'info_cache', 'metadata', 'system_metadata', 'flavor'])
+
+
+def devices(context: Any, instance: Any) -> Any:
+    """Nova's dict of an instance's devices; volumes that are connected."""
+    found = nova_driver.get_block_device_info(
+        instance, objects.BlockDeviceMappingList.get_by_instance_uuid(
+            context, instance.uuid))
+    found['block_device_mapping'] = [
+        volume for volume in found['block_device_mapping']
+        if volume.get('connection_info')]
+    return found

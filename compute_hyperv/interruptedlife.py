@@ -30,7 +30,7 @@ from oslo_log import log as logging
 
 from compute_hyperv import again
 from compute_hyperv import errors
-from compute_hyperv import interruptedmoves
+from compute_hyperv import interruptedbooks
 from compute_hyperv import oswin
 
 LOG = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class InterruptedLife:
         try:
             self._rescue.unrescue(
                 instance, instance.get_network_info(),
-                interruptedmoves.devices(context, instance))
+                interruptedbooks.devices(context, instance))
             state = vm_states.ACTIVE
         except Exception as exc:        # the user has to be able to go on
             LOG.error("They could not be: %s", errors.text_of(exc),
@@ -146,7 +146,7 @@ class InterruptedLife:
                 instance.name) is not oswin.VMState.RUNNING):
             self._power.power_on(
                 instance, instance.get_network_info(),
-                interruptedmoves.devices(context, instance))
+                interruptedbooks.devices(context, instance))
         self._end(instance, instance.vm_state)
 
     def _end(self, instance: Any, vm_state: str) -> None:
@@ -178,9 +178,7 @@ class InterruptedLife:
         uuid, task = instance.uuid, instance.task_state
 
         def call() -> None:
-            instance = objects.Instance.get_by_uuid(
-                context, uuid, expected_attrs=[
-                    'info_cache', 'metadata', 'system_metadata', 'flavor'])
+            instance = interruptedbooks.whole_instance(context, uuid)
             if instance.task_state == task:
                 self._wait_for_service(context, host)
                 ask(instance)

@@ -25,7 +25,7 @@ from nova.objects import migrate_data as migrate_data_obj
 from oslo_log import log as logging
 
 from compute_hyperv import errors
-from compute_hyperv import interruptedmoves
+from compute_hyperv import interruptedbooks
 from compute_hyperv import livehost
 from compute_hyperv import oswin
 from compute_hyperv import paths
@@ -85,9 +85,8 @@ class InterruptedLive:
         :param is_start: Nova looks at the instance next.
         :raises InstanceNotFound: it is nowhere.
         """
-        instance = objects.Instance.get_by_uuid(
-            context, migration.instance_uuid, expected_attrs=[
-                'info_cache', 'metadata', 'system_metadata', 'flavor'])
+        instance = interruptedbooks.whole_instance(
+            context, migration.instance_uuid)
         if instance.host == migration.dest_compute:
             self._close(context, migration)
         elif (not is_start and instance.task_state != task_states.MIGRATING
@@ -147,7 +146,7 @@ class InterruptedLive:
         shared = paths.is_shared(self._paths.instances_dir)
         self._network.migrate_instance_start(context, instance, migration)
         self._volumes.disconnect_all(
-            interruptedmoves.devices(context, instance), force=True)
+            interruptedbooks.devices(context, instance), force=True)
         self._vms.cleanup(instance, instance.get_network_info(), None,
                           destroy_disks=not shared, destroy_vifs=True)
         self._computes.post_live_migration_at_destination(

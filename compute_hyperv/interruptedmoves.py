@@ -12,7 +12,6 @@ from typing import Any
 from nova.compute import vm_states
 from nova import exception
 from nova import objects
-from nova.virt import driver as nova_driver
 from oslo_log import log as logging
 from oslo_serialization import jsonutils
 from oslo_utils import timeutils
@@ -101,7 +100,7 @@ class InterruptedArrivals:
         connected = self._connections(context, instance)
         self._moves.take_back(
             context, instance, instance.get_network_info(),
-            devices(context, instance), power_on=True)
+            interruptedbooks.devices(context, instance), power_on=True)
         self._complete(context, connected)
 
     def _migration(self, context: Any, instance: Any) -> Any:
@@ -134,7 +133,7 @@ class InterruptedArrivals:
         connected = self._connections(context, instance)
         if not self.runs(instance):
             record = self._moves.record_at(instance, migration.source_node)
-            info = devices(context, instance)
+            info = interruptedbooks.devices(context, instance)
             self._clear(instance, info, record)
             with instance.mutated_migration_context():
                 self._arrivals.receive(
@@ -185,14 +184,3 @@ class InterruptedArrivals:
                 'multiattach': old.get('multiattach', False)})
             mapping.save()
         return found
-
-
-def devices(context: Any, instance: Any) -> Any:
-    """Nova's dict of an instance's devices; volumes that are connected."""
-    found = nova_driver.get_block_device_info(
-        instance, objects.BlockDeviceMappingList.get_by_instance_uuid(
-            context, instance.uuid))
-    found['block_device_mapping'] = [
-        volume for volume in found['block_device_mapping']
-        if volume.get('connection_info')]
-    return found

@@ -19,6 +19,7 @@ from nova import objects
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import hostnotes
 from compute_hyperv import jobwaits
 from compute_hyperv import livechecks
 from compute_hyperv import livehost
@@ -219,9 +220,7 @@ class LiveMigrationOps:
         path = self._paths.console_path(instance.name)
         text = b''.join(map(self._paths.read_bytes, (f'{path}.1', path)))
         there = self._paths.unc(f'{path}.1', target, self._share)
-        with self._paths.open(f'{there}.part', 'wb') as stream:
-            stream.write(text[-_LOG_BYTES:])
-        self._paths.replace(f'{there}.part', there)
+        hostnotes.write_whole(self._paths, there, text[-_LOG_BYTES:])
 
     def abort(self, instance: Any) -> None:
         """Cancel a migration from this host.
