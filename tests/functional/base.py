@@ -33,6 +33,7 @@ from compute_hyperv.sim import fabric as sim_fabric
 from tests.functional import glance
 from tests.functional import hostview
 from tests.functional import neutron
+from tests.functional import patience
 from tests.functional import quick
 
 CONF = conf.CONF
@@ -43,8 +44,7 @@ SWITCH = 'external'
 #: Below the instances path, when the last instance is gone.
 STAYS = ('_base', r'_base\\[0-9a-f-]{36}(_\d+)?\.(vhdx?|iso)',
          'locks', 'export')
-#: How long a test waits, seconds: on a busy machine all takes its time.
-PATIENCE_S = 40
+PATIENCE_S = patience.PATIENCE_S
 UNKNOWN_ID = '00000000-0000-4000-8000-000000000000'
 
 
@@ -91,6 +91,7 @@ class TestCase(test.TestCase,
     def setUp(self):
         self.useFixture(quick.PromptBus())
         self.useFixture(quick.KeptConnections())
+        self.useFixture(patience.PatientApi())
         super().setUp()
         # os-win asks Event.isSet(), and would be told so for each pipe.
         warnings.filterwarnings('ignore', category=DeprecationWarning,
@@ -198,6 +199,20 @@ class TestCase(test.TestCase,
 
     def _wait_until_deleted(self, server):
         self.until(lambda: self._is_gone(server), 'deleted')
+
+    def _wait_for_instance_action_event(self, server, action_name,
+                                        event_name, event_result):
+        """Nova's helper, for 40 s."""
+        def event():
+            for action in self.admin_api.get_instance_actions(server['id']):
+                if action['action'] != action_name:
+                    continue
+                for found in self.admin_api.get_instance_action_details(
+                        server['id'], action['request_id'])['events']:
+                    if (found['event'] == event_name and (
+                            found['result'] or '').lower() == event_result):
+                        return found
+        return self.until(event, f'{event_name}: {event_result}')
 
     def _is_gone(self, server):
         try:

@@ -188,7 +188,7 @@ class CrashTestCase(base.TestCase):
 
         A service that has none more to make is killed when it is idle.
         """
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 20
         while not self.is_dead(host) and time.monotonic() < deadline:
             time.sleep(0.05)
         self.idle += not self.is_dead(host)

@@ -44,7 +44,7 @@ PASSING = re.compile(
 TRIES = 4
 
 #: How long a console may take to be listened to, seconds.
-PATIENCE_S = 5
+PATIENCE_S = 20
 
 #: Where contents of disks are compared, and how much of them, bytes.
 PLACES = (0, 15 << 20)
