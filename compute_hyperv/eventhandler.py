@@ -5,7 +5,6 @@ from collections.abc import Callable
 import threading
 from typing import Any
 
-from nova import exception
 from nova.virt import event as virt_event
 from oslo_log import log as logging
 
@@ -109,25 +108,21 @@ class EventHandler:
         if uuid is None:        # not Nova's, or gone already
             return
         LOG.debug("VM %s became %s.", vm_name, state.name)
-        if self._emit is not None:
-            self._emit(virt_event.LifecycleEvent(uuid, _EVENT_FOR[state]))
-        # Opening a pipe can take seconds: the next events need not wait.
+        # Opening a pipe can take seconds: the next events need not wait. And
+        # it does not depend on what Nova makes of the event.
         threading.Thread(target=self._follow, args=(vm_name, uuid),
                          daemon=True, name=f'console-{vm_name}').start()
+        if self._emit is not None:
+            self._emit(virt_event.LifecycleEvent(uuid, _EVENT_FOR[state]))
 
     def _follow(self, vm_name: str, uuid: str) -> None:
         """Serve the console of a VM that runs now, else stop that.
 
-        The state is read anew: it may have changed since the event, and the
+        Whatever the event said: the state may have changed since, and the
         threads of several events may come in any order.
         """
         try:
-            if self._win.state(vm_name) is oswin.VMState.RUNNING:
-                self._console.start(vm_name, uuid)
-            else:
-                self._console.stop(vm_name)
-        except exception.InstanceNotFound:
-            self._console.stop(vm_name)
+            self._console.follow(vm_name, uuid)
         except Exception:               # the last frame of its thread
             LOG.warning("The console of VM %s was not looked after.",
                         vm_name, exc_info=True)

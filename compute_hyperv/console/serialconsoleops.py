@@ -79,8 +79,8 @@ class SerialConsoleOps:
     :param pool: ports for interactive consoles; None if they are disabled
         (``[serial_console] enabled``): then those ports are only logged.
 
-    ``start`` and ``stop`` may come from RPC threads and from the event
-    listener at any time; a lock for each VM orders them.
+    ``start``, ``follow`` and ``stop`` may come from RPC threads and from the
+    event listener at any time; a lock for each VM orders them.
     """
 
     def __init__(self, *, win: oswin.Win, paths: Any,
@@ -106,25 +106,22 @@ class SerialConsoleOps:
         A console that cannot be served is logged and costs the VM nothing.
         """
         with self._vm_lock(vm_name):
-            handlers = self._handlers.get(vm_name, [])
-            if self._stopped or (handlers and
-                                 all(one.is_alive for one in handlers)):
-                return
-            self._drop(vm_name)
+            self._ensure(vm_name, uuid)
+
+    def follow(self, vm_name: str, uuid: str) -> None:
+        """Serve the console of a VM if that runs, else stop reading.
+
+        The state is asked for under the lock: a stop that was decided on
+        before the VM was started, or made anew, would come after its start.
+        """
+        with self._vm_lock(vm_name):
             try:
-                # Asked under the lock: a start that comes late, after the
-                # VM was turned off, must not hold the log file.
-                if (self._win.state(vm_name) is not oswin.VMState.OFF and
-                        not self._win.vm.is_secure_vm(vm_name)):
-                    self._serve(vm_name)
+                runs = self._win.state(vm_name) is oswin.VMState.RUNNING
             except exception.InstanceNotFound:
-                LOG.debug("VM %s is gone; no console of it.", vm_name)
-            except Exception as exc:
-                # A VM runs well without its console, and events go on.
-                LOG.warning("The serial console of %s (%s) is not served: "
-                            "%s", vm_name, uuid, errors.text_of(exc))
-                self._drop(vm_name)
-            if self._stopped:       # meanwhile; stop_all() has not seen it
+                runs = False
+            if runs:
+                self._ensure(vm_name, uuid)
+            else:
                 self._drop(vm_name)
 
     def stop(self, vm_name: str) -> None:
@@ -172,6 +169,28 @@ class SerialConsoleOps:
         if not addresses:
             raise exception.InstanceNotReady(instance_id=instance.uuid)
         return console_type.ConsoleSerial(*addresses[0])
+
+    def _ensure(self, vm_name: str, uuid: str) -> None:
+        handlers = self._handlers.get(vm_name, [])
+        if self._stopped or (handlers and
+                             all(one.is_alive for one in handlers)):
+            return
+        self._drop(vm_name)
+        try:
+            # Asked under the lock: a start that comes late, after the VM was
+            # turned off, must not hold the log file.
+            if (self._win.state(vm_name) is not oswin.VMState.OFF and
+                    not self._win.vm.is_secure_vm(vm_name)):
+                self._serve(vm_name)
+        except exception.InstanceNotFound:
+            LOG.debug("VM %s is gone; no console of it.", vm_name)
+        except Exception as exc:
+            # A VM runs well without its console, and events go on.
+            LOG.warning("The serial console of %s (%s) is not served: "
+                        "%s", vm_name, uuid, errors.text_of(exc))
+            self._drop(vm_name)
+        if self._stopped:       # meanwhile; stop_all() has not seen it
+            self._drop(vm_name)
 
     def _serve(self, vm_name: str) -> None:
         pipes = self._win.vm.get_vm_serial_port_connections(vm_name)

@@ -127,12 +127,24 @@ class EventHandlerTest(opscase.OpsTestCase):
                 self.assertLess(time.monotonic(), deadline)
                 time.sleep(0.02)
 
+    def test_console_follows_whatever_nova_makes_of_an_event(self):
+        """L058, L170: its database may be away."""
+        def fail(event):
+            raise ValueError('the database is away')
+        self.ops.events._emit = fail
+        with self.assertLogs('compute_hyperv.eventhandler', 'ERROR'):
+            self.outside(type(self.win.state(self.instance.name)).RUNNING)
+            deadline = time.monotonic() + 20
+            while not self.ops.console._handlers:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.02)
+
     def test_a_console_that_cannot_be_opened_delays_no_event(self):
         """A8: each event is seen within two seconds."""
         opened = threading.Event()
         self.addCleanup(opened.set)
         self.ops.events._console = self
-        self.start = self.stop = lambda *args: opened.wait(30)
+        self.follow = lambda *args: opened.wait(30)
         kinds = type(self.win.state(self.instance.name))
         began = time.monotonic()
         self.outside(kinds.RUNNING, kinds.PAUSED, kinds.OFF)

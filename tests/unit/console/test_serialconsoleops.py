@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import socket
+import threading
 import time
 
 from nova import exception
@@ -113,6 +114,25 @@ class LifeTest(ConsoleCase):
         after, = self.handlers
         self.assertIsNot(before, after)
         self.assertTrue(after.is_alive)
+
+    def test_late_event_does_not_end_the_console_of_the_next_run(self):
+        """L058: the VM starts while somebody finds that it is off."""
+        self.define((1, True, True))
+        usual, threads = self.ops.win.state, []
+
+        def state(vm_name):
+            found = usual(vm_name)
+            if not threads:
+                threads.append(threading.Thread(
+                    target=self.ops.power.start, args=(self.instance,)))
+                threads[0].start()
+                threads[0].join(0.3)
+            return found
+        self.ops.win.state = state
+        self.ops.events._follow(self.instance.name, self.instance.uuid)
+        threads[0].join(60)
+        handler, = self.handlers
+        self.assertTrue(handler.is_alive)
 
     def test_vm_that_does_not_run_is_no_error(self):
         self.define((1, True, True))
