@@ -16,7 +16,7 @@ from tests.functional import crashcase
 from tests.functional import sweepcase
 from tests.functional import test_b_crashmoves
 
-HANDS = 24
+HANDS = 8 if sweepcase.WHOLE else 24
 
 
 class LifeCase(crashcase.ServerCrashCase):

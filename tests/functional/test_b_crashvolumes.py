@@ -14,7 +14,7 @@ from tests.functional import crashcase
 from tests.functional import sweepcase
 from tests.functional import test_d_volume_snapshots
 
-HANDS = 24
+HANDS = 8 if sweepcase.WHOLE else 24
 TEXT = b'the data'
 
 
