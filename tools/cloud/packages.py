@@ -27,6 +27,7 @@ _DEBIAN = {
 _SBIN = os.pathsep.join([os.environ.get('PATH', ''), '/usr/sbin', '/sbin'])
 _APT_TIMEOUT_S = 900
 _PIP_TIMEOUT_S = 1800
+_COMPILE_TIMEOUT_S = 600
 
 # Debian starts a server when it is installed; ours run under the demo's own
 # ports and folder only, so policy-rc.d refuses the start (its documented
@@ -50,6 +51,16 @@ for package in "$@"; do
         systemctl disable rabbitmq-server || true
     fi
 done
+'''
+
+
+# pip would compile one file after the other, and a third of them are tests.
+# What cannot be compiled, such as a template, is nobody's module. Without
+# /dev/shm (a plain chroot) Python cannot have several processes work.
+_COMPILE = '''
+import compileall, os, re, sys
+compileall.compile_dir(sys.argv[1], quiet=2, rx=re.compile("/tests/"),
+                       workers=0 if os.access("/dev/shm", os.W_OK) else 1)
 '''
 
 
@@ -111,13 +122,21 @@ def install_python(layout: layouts.Layout) -> str:
                                str(layout.venv_dir)], 'venv', 120, env)
     processes.run(
         layout, [python, '-m', 'pip', 'install', '--use-pep517',
-                 '-c', str(_HERE / 'constraints.txt'),
+                 '--no-compile', '-c', str(_HERE / 'constraints.txt'),
                  '-r', str(_HERE / 'requirements.txt'),
                  '-e', f'{layouts.CHECKOUT_DIR}[sim]'],
         'pip', _PIP_TIMEOUT_S, env)
+    compile_python(layout)
     stamp.write_text(wish)
     count = len(list(layout.venv_dir.glob('lib/*/site-packages/*.dist-info')))
     return f'{count} packages'
+
+
+def compile_python(layout: layouts.Layout) -> None:
+    """Compile the venv's packages with all processors, but not their tests."""
+    processes.run(
+        layout, [layout.program('python'), '-c', _COMPILE,
+                 str(layout.venv_dir / 'lib')], 'compile', _COMPILE_TIMEOUT_S)
 
 
 def remove(base_dir: pathlib.Path) -> None:
