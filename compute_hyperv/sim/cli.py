@@ -198,7 +198,6 @@ def _stop(args: Args) -> int:
 
 
 def _show(args: Args) -> int:
-    from . import show
     if args.view == 'vm' and not args.name:
         raise ValueError('show vm: the name of a machine is missing')
     if args.view != 'vm' and args.name:
@@ -211,9 +210,10 @@ def _show(args: Args) -> int:
         import json
         print(json.dumps(rows, indent=2))
     elif args.view == 'vm':
+        from . import show
         cli_common.show(show.machine(rows))
     else:
-        cli_common.show(show.table(args.view, rows))
+        cli_common.show_rows(args.view, rows)
     return 0
 
 

@@ -37,6 +37,13 @@ def show(what: typing.Any) -> None:
     tables.console().print(what)
 
 
+def show_rows(view: str, rows: typing.Any) -> None:
+    """Print a view's rows as a table that fits."""
+    from . import show as tables
+    where = tables.console()
+    where.print(tables.table(view, rows, where.width))
+
+
 def integer(text: str) -> int:
     """A number in C's notations, as type of an argument."""
     try:

@@ -29,13 +29,12 @@ def _call(args: Args, act: str, **what: typing.Any) -> typing.Any:
 
 
 def _disks(args: Args) -> int:
-    from . import show
     rows = _call(args, 'disks')
     if args.json:
         import json
         print(json.dumps(rows, indent=2))
     else:
-        cli_common.show(show.table('guest disks', rows))
+        cli_common.show_rows('guest disks', rows)
     return 0
 
 

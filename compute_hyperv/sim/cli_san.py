@@ -32,8 +32,7 @@ def _call(args: Args, act: str, **what: typing.Any) -> typing.Any:
 
 def _table(view: str) -> typing.Callable[[Args], int]:
     def run(args: Args) -> int:
-        from . import show
-        cli_common.show(show.table(view, _call(args, view)))
+        cli_common.show_rows(view, _call(args, view))
         return 0
     return run
 

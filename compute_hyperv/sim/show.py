@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import typing
 
 from rich import box
@@ -171,20 +172,55 @@ _EMPTY = {'vms': 'no virtual machines', 'disks': 'no disks in use',
           'luns': 'no logical units', 'jobs': 'no jobs',
           'sessions': 'nobody uses the hosts'}
 
+#: View -> columns that a narrow terminal does not get, the first one first.
+_SPARED = {'hosts': ('calls', 'drives free'),
+           'vms': ('notes', 'NICs', 'disks', 'gen'),
+           'disks': ('parent', 'on disk')}
+#: Columns whose cells may take several lines if there is no other way.
+_FOLDED = ('notes', 'file', 'parent', 'what', 'connected', 'id', 'job',
+           'error', 'adapter', 'offered as', 'disks', 'target', 'portals',
+           'units', 'detail')
+_FOLDED_WIDTH = 12
+_UNLIMITED = 10000
 
-def table(view: str, rows: typing.Sequence[Row]
+
+def table(view: str, rows: typing.Sequence[Row], width: int = _UNLIMITED
           ) -> typing.Union[rich_table.Table, str]:
-    """A view as a table, or a line if there is nothing in it."""
+    """A view as a table, or a line if there is nothing in it.
+
+    :param width: how many characters a line may have. Columns that can be
+        spared are left out until the others fit; the caption names them.
+    """
     if not rows:
         return _EMPTY.get(view, f'no {view}')
+    wide = rich_console.Console(width=_UNLIMITED)
+    left_out: typing.List[str] = []
+    found = _table(view, rows, left_out)
+    for heading in _SPARED.get(view, ()):
+        if wide.measure(found).maximum <= width:
+            break
+        left_out.append(heading)
+        found = _table(view, rows, left_out)
+    rigid = _table(view, rows, [*left_out, *_FOLDED])
+    if wide.measure(rigid).maximum + _FOLDED_WIDTH > width:
+        for column in found.columns:
+            column.no_wrap = False
+    return found
+
+
+def _table(view: str, rows: typing.Sequence[Row],
+           left_out: typing.Sequence[str]) -> rich_table.Table:
+    columns = [one for one in COLUMNS[view] if one[0] not in left_out]
     found = rich_table.Table(box=box.SIMPLE_HEAD, pad_edge=False,
-                             show_edge=False)
-    for heading, _cell, justify in COLUMNS[view]:
+                             show_edge=False, caption_justify='left')
+    if left_out:
+        found.caption = f'too narrow for: {", ".join(left_out)}'
+    for heading, _cell, justify in columns:
         found.add_column(
             heading, justify=typing.cast(typing.Any, justify),
-            overflow='fold')
+            overflow='fold', no_wrap=heading not in _FOLDED)
     for row in rows:
-        found.add_row(*(cell(row) for _name, cell, _side in COLUMNS[view]))
+        found.add_row(*(cell(row) for _name, cell, _side in columns))
     return found
 
 
@@ -245,9 +281,9 @@ def faults(plan: Row) -> typing.Union[rich_table.Table, str]:
 
 
 def console(stderr: bool = False) -> rich_console.Console:
-    """Where to print; wide when it is no terminal."""
+    """Where to print; what is no terminal has $COLUMNS, or is wide."""
     found = rich_console.Console(stderr=stderr, highlight=False)
-    if not found.is_terminal:
+    if not found.is_terminal and not os.environ.get('COLUMNS', '').isdigit():
         found = rich_console.Console(
             stderr=stderr, highlight=False, width=160)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 import socket
 import time
 from typing import Any
@@ -86,7 +87,7 @@ class Simulator:
         return processes.output(
             self._layout, [self._layout.program('hyperv-sim'), *words,
                            '--socket', str(self.socket_path)],
-            f'hyperv-sim-{words[0]}', 60)
+            f'hyperv-sim-{words[0]}', 60, {'COLUMNS': str(_width())})
 
     def check_clean(self, patience_s: float) -> str:
         """What ``hyperv-sim check`` says of hosts that nobody uses any more.
@@ -122,3 +123,8 @@ class Simulator:
                 return True
         except OSError:
             return False
+
+
+def _width() -> int:
+    """Columns for tables: the terminal's, many if it is none."""
+    return max(72, shutil.get_terminal_size((160, 0)).columns)

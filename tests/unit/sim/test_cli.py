@@ -15,6 +15,7 @@ import time
 import unittest
 
 import ddt
+from rich import console
 
 from compute_hyperv.sim import cli
 from compute_hyperv.sim import show
@@ -230,3 +231,50 @@ class HelpTest(unittest.TestCase):
     @ddt.unpack
     def test_durations(self, seconds, text):
         self.assertEqual(text, show.duration(seconds))
+
+
+@ddt.ddt
+class TableTest(unittest.TestCase):
+
+    ROW = {'host': 'HV1', 'name': 'instance-00000001', 'state': 'running',
+           'guest': 'up', 'uptime_s': 3700, 'generation': 2, 'cpus': 16,
+           'memory_mib': 512, 'disks': 2, 'nics': 1,
+           'notes': ['b23f80f2-6dea-4441-bed7-dc2149d3c72b', 'demo1']}
+
+    def lines(self, width, view='vms', row=None):
+        where = console.Console(width=width, file=io.StringIO())
+        where.print(show.table(view, [row or self.ROW], width))
+        return [line.rstrip() for line in where.file.getvalue().splitlines()]
+
+    @ddt.data((160, ' notes', 3), (100, ' NICs', 4), (80, 'memory', 4),
+              (72, 'memory', 4))
+    @ddt.unpack
+    def test_machines_take_one_line_each(self, width, last, count):
+        shown = self.lines(width)
+        self.assertEqual(count, len(shown), shown)
+        self.assertTrue(shown[0].endswith(last), shown)
+        self.assertIn('instance-00000001   running   up', shown[2])
+        self.assertLessEqual(max(map(len, shown)), width)
+
+    def test_caption_names_what_is_left_out(self):
+        self.assertEqual('too narrow for: notes, NICs, disks',
+                         self.lines(80)[3])
+        self.assertNotIn('too narrow', '\n'.join(self.lines(160)))
+
+    @ddt.data('vms', 'disks')
+    def test_nothing_is_cut_off(self, view):
+        name = 'WXYZ' * 8
+        shown = ''.join(self.lines(40, view, {
+            **self.ROW, 'name': name, 'vm': name, 'path': 'C:\\x',
+            'type': 'disk'}))
+        self.assertLessEqual(8, shown.count('Z'), shown)
+
+    def test_long_paths_take_more_lines(self):
+        shown = self.lines(80, 'disks', {
+            'host': 'HV1', 'vm': 'instance-00000001', 'format': 'vhdx',
+            'kind': 'differencing', 'size_bytes': 1 << 30,
+            'file_size_bytes': 1 << 22, 'parent': 'C:\\base.vhdx',
+            'path': 'C:\\OpenStack\\Instances\\instance-1\\root.vhdx'})
+        self.assertIn('vhdx differencing   1.0 GiB', shown[2])
+        self.assertIn('HV1    instance-00000001   C:\\OpenStack\\', shown[2])
+        self.assertEqual('too narrow for: parent, on disk', shown[-1])
