@@ -83,6 +83,7 @@ class Cloud:
 
     def up(self, first_port: int | None = None) -> None:
         """Bring up what does not run; everything that exists is kept."""
+        preflight.check_shared_memory()
         packages.ask_for_root()
         self.layout.make_dirs()
         preflight.check_disk(self.layout)

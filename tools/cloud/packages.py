@@ -55,12 +55,11 @@ done
 
 
 # pip would compile one file after the other, and a third of them are tests.
-# What cannot be compiled, such as a template, is nobody's module. Without
-# /dev/shm (a plain chroot) Python cannot have several processes work.
+# What cannot be compiled, such as a template, is nobody's module.
 _COMPILE = '''
-import compileall, os, re, sys
+import compileall, re, sys
 compileall.compile_dir(sys.argv[1], quiet=2, rx=re.compile("/tests/"),
-                       workers=0 if os.access("/dev/shm", os.W_OK) else 1)
+                       workers=0)
 '''
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 
@@ -26,6 +27,20 @@ def check_disk(layout: layouts.Layout) -> None:
         raise errors.DemoError(
             f'{layout.base_dir} has {free_gib:.1f} GiB free; the cloud needs '
             f'{_DISK_GIB} GiB. "--dir FOLDER" takes another place.')
+
+
+def check_shared_memory(folder: str = '/dev/shm') -> None:
+    """Refuse a machine on which processes cannot share a lock.
+
+    Nova's and Cinder's services end at once without it, as in a plain chroot.
+
+    :raises DemoError: with what to do.
+    """
+    if not os.access(folder, os.W_OK):
+        raise errors.DemoError(
+            f'{folder} cannot be written, which OpenStack needs. As root, '
+            f'run:\n  mkdir -p {folder} && mount -t tmpfs -o mode=1777 tmpfs '
+            f'{folder}')
 
 
 def memory_warning(meminfo_path: str = '/proc/meminfo') -> str:

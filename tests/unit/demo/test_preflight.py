@@ -26,6 +26,14 @@ class PreflightTest(unittest.TestCase):
         self.path.write_text('MemAvailable: 8388608 kB\n')
         self.assertEqual('', preflight.memory_warning(str(self.path)))
 
+    def test_missing_shared_memory_is_refused(self):
+        with self.assertRaisesRegex(errors.DemoError,
+                                    f'mount .* {self.path}$'):
+            preflight.check_shared_memory(str(self.path))
+
+    def test_shared_memory_that_can_be_written_will_do(self):
+        preflight.check_shared_memory(str(self.path.parent))
+
     def test_tail_gives_the_last_lines_of_a_long_log(self):
         self.path.write_text(''.join(f'line {n}\n' for n in range(9999)))
         self.assertEqual(['line 9997', 'line 9998'],
