@@ -108,8 +108,11 @@ class Processes:
                        _uptime_s(record['ticks']))
 
     def wait(self, name: str, ready: Callable[[], bool], timeout_s: float,
-             what: str) -> None:
+             what: str, grace_s: float = 20) -> None:
         """Wait until a started process does its work.
+
+        One that is not ready in time is ended, so that it is started anew,
+        not found running, the next time.
 
         :raises DemoError: it ended, or was not ready in time; with its log.
         """
@@ -121,7 +124,10 @@ class Processes:
 
         try:
             until(check, timeout_s, what)
+        except errors.Interrupted:
+            raise
         except errors.DemoError as exc:
+            self.stop([name], grace_s)
             raise errors.DemoError(str(exc), self.log_path(name)) from exc
 
     def stop(self, names: Iterable[str], grace_s: float) -> set[int]:

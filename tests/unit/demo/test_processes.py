@@ -114,6 +114,24 @@ class ProcessesTest(foldercase.FolderCase):
         self.assertEqual(self.procs.log_path('api'),
                          caught.exception.log_path)
 
+    def test_process_that_is_not_ready_in_time_is_ended(self):
+        # The next "up" would wait for it again instead of starting it anew.
+        self.python('api', _STUBBORN)
+        self.wait_for_output('api')
+        with self.assertRaisesRegex(errors.DemoError, 'not within'):
+            self.procs.wait('api', lambda: False, 0.1, 'api answers', 0.1)
+        self.assertIsNone(self.procs.find('api'))
+
+    def test_interrupted_wait_leaves_the_process(self):
+        self.sleeper('api')
+
+        def interrupted():
+            raise errors.Interrupted('api: not waited for.')
+
+        with self.assertRaises(errors.Interrupted):
+            self.procs.wait('api', interrupted, _TIMEOUT_S, 'api answers')
+        self.assertIsNotNone(self.procs.find('api'))
+
     def test_log_of_the_run_before_is_kept(self):
         for word in ('first', 'second'):
             self.python('api', f'print("{word}")')
