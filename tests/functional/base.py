@@ -72,6 +72,25 @@ class _NodeIdentity(fixtures.Fixture):
             'nova.virt.node.get_local_node_uuid', self._uuid_of_caller))
 
 
+class _Fabric(sim_fabric.Fabric):
+    """One that is clean as soon as all threads have followed."""
+
+    def assert_clean(self):
+        deadline = time.monotonic() + PATIENCE_S
+        while self.problems() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        super().assert_clean()
+
+
+class _Notifications(nova_fixtures.NotificationFixture):
+    """Nova's, which waits for one as long as for all else."""
+
+    def wait_for_versioned_notifications(self, event_type, n_events=1,
+                                         timeout=PATIENCE_S):
+        return super().wait_for_versioned_notifications(event_type, n_events,
+                                                        timeout)
+
+
 class TestCase(test.TestCase,
                integrated_helpers.PlacementInstanceHelperMixin):
     """A small cloud. ``HOSTS`` become simulated hosts with nova-compute."""
@@ -106,8 +125,7 @@ class TestCase(test.TestCase,
             neutron.Neutron(self, **self.NEUTRON))
         self.cinder = self.useFixture(self._new_cinder())
         self.placement = self.useFixture(func_fixtures.PlacementFixture()).api
-        self.notifier = self.useFixture(
-            nova_fixtures.NotificationFixture(self))
+        self.notifier = self.useFixture(_Notifications(self))
         self.api_fixture = self.useFixture(
             nova_fixtures.OSAPIFixture(api_version='v2.1'))
         self.admin_api = self.api_fixture.admin_api
@@ -134,7 +152,7 @@ class TestCase(test.TestCase,
 
     def _new_fabric(self, hosts, **facts):
         folder = self.useFixture(fixtures.TempDir()).path
-        fabric = sim_fabric.Fabric(folder, hosts=hosts, **facts)
+        fabric = _Fabric(folder, hosts=hosts, **facts)
         fabric.patience_s = 0.05
         for host in fabric.hosts.values():
             host.storage.ignored += [rf'\\Instances\\({name})\\?$'
@@ -181,7 +199,7 @@ class TestCase(test.TestCase,
     def _wait_for_server_parameter(self, server, expected_params,
                                    max_retries=10, api=None,
                                    wait_for_fault_key=True):
-        """Nova's helper with a poll every 0.1 s, for 40 s."""
+        """Nova's helper with a poll every 0.1 s, and for longer."""
         needs_fault = (wait_for_fault_key
                        and expected_params.get('status') == 'ERROR')
         deadline = time.monotonic() + max(PATIENCE_S, max_retries)
@@ -202,7 +220,7 @@ class TestCase(test.TestCase,
 
     def _wait_for_instance_action_event(self, server, action_name,
                                         event_name, event_result):
-        """Nova's helper, for 40 s."""
+        """Nova's helper, for longer."""
         def event():
             for action in self.admin_api.get_instance_actions(server['id']):
                 if action['action'] != action_name:
@@ -230,6 +248,13 @@ class TestCase(test.TestCase,
             time.sleep(0.05)
         return result
 
+    def assert_in_time(self, wanted, look, what=None):
+        """*look* finds what is wanted, as soon as threads have followed."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (found := look()) != wanted and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertEqual(wanted, found, what)
+
     def boot(self, image_id=None, *, flavor_id=None, networks='none',
              state='ACTIVE', **body):
         """Create a server and wait for its state; the API's dict of it."""
@@ -239,7 +264,13 @@ class TestCase(test.TestCase,
         request = self._build_server(
             image_uuid=image_id, flavor_id=flavor_id, networks=networks)
         request.update(body)
+        return self.build(request, state)
+
+    def build(self, request, state='ACTIVE'):
+        """Have a server built; that of BUILD may be over already."""
         server = self.api.post_server({'server': request})
+        if state == 'BUILD':
+            return self.api.get_server(server['id'])
         return self._wait_for_state_change(server, state)
 
     def flavor(self, memory_mib=512, vcpus=1, disk_gib=1, ephemeral_gib=0,

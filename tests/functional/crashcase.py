@@ -241,11 +241,7 @@ class ServerCrashCase(CrashTestCase):
                          (server['status'], server['OS-EXT-STS:task_state']),
                          what)
         self.assertEqual(self.boot_id, self.vm(server).boot, what)
-        try:
-            self.until(lambda: self.before == self.seen(), what)
-        except AssertionError:
-            self.assertEqual(self.before, self.seen(), what)
-            raise
+        self.assert_in_time(self.before, self.seen, what)
         self.assertEqual(
             MARK, guestdisks.of(self.vm(server).vm)[0].read(
                 MARK_AT, len(MARK)), what)

@@ -43,9 +43,6 @@ PASSING = re.compile(
 #: Threads make a call in some runs only: so often it is waited for.
 TRIES = 4
 
-#: How long a console may take to be listened to, seconds.
-PATIENCE_S = 20
-
 #: Where contents of disks are compared, and how much of them, bytes.
 PLACES = (0, 15 << 20)
 LENGTH = 1 << 20
@@ -202,12 +199,6 @@ class SweepMixin:
     def assert_problems(self, wanted, what):
         """What is open or left, as soon as threads have followed."""
         self.assert_in_time(wanted, self.problems, what)
-
-    def assert_in_time(self, wanted, look, what):
-        deadline = time.monotonic() + PATIENCE_S
-        while (found := look()) != wanted and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self.assertEqual(wanted, found, what)
 
     def content(self, path, host='HV1'):
         """What libvhdi, which knows nothing of us, reads of a disk."""

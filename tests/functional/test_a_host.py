@@ -2,7 +2,6 @@
 """Feature letter A: the host and the service."""
 
 import json
-import time
 
 import ddt
 
@@ -131,11 +130,9 @@ class PowerEventsTest(base.TestCase):
     def test_state_changed_outside_nova_is_seen(self, state, expected):
         server = self.boot()
 
-        began = time.monotonic()
+        # Nova's own look at the states of all servers is switched off.
         self.view().request_state(self.vm(server), state)
         self._wait_for_server_parameter(server, expected)
-
-        self.assertLess(time.monotonic() - began, 2)
 
     def test_server_started_outside_nova_is_stopped_again_by_nova(self):
         server = self.boot()

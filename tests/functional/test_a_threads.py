@@ -12,14 +12,21 @@ from compute_hyperv import oswin
 from compute_hyperv import paths
 from tests.unit import fakes
 
-COPY_S = 0.5
+BEATS = 3
+#: Of a second, between heartbeats and looks at them.
+PAUSE_S = 0.02
+PATIENCE_S = 20
 
 
 class SlowFiles(fakes.FolderFiles):
-    """Copies take their time, as of many GiB; nothing else can."""
+    """Copies take until the heart has beaten, as of many GiB."""
 
     def copy(self, source, target):
-        oswin.native(time).sleep(COPY_S)
+        before, self.heard = len(self.beats), 0
+        deadline = time.monotonic() + PATIENCE_S
+        while self.heard < BEATS and time.monotonic() < deadline:
+            oswin.native(time).sleep(PAUSE_S)
+            self.heard = len(self.beats) - before
         super().copy(source, target)
 
 
@@ -29,24 +36,24 @@ class CopyTest(unittest.TestCase):
         super().setUp()
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.paths = paths.Paths(SlowFiles(folder.name),
-                                 instances_path=r'C:\Instances')
+        self.files = SlowFiles(folder.name)
+        self.paths = paths.Paths(self.files, instances_path=r'C:\Instances')
         self.paths.make_dir(r'C:\Instances')
         with self.paths.open(r'C:\Instances\disk.vhdx', 'wb') as stream:
             stream.write(b'content')
 
     def test_heartbeats_go_on_while_a_disk_is_copied(self):
         """L169: with eventlet, too."""
-        beats, stopped = [], threading.Event()
+        self.files.beats, stopped = [], threading.Event()
 
         def beat():
-            while not stopped.wait(COPY_S / 20):
-                beats.append(time.monotonic())
+            while not stopped.wait(PAUSE_S):
+                self.files.beats.append(None)
         heart = threading.Thread(target=beat)
         heart.start()
         self.paths.copy(r'C:\Instances\disk.vhdx', r'C:\Instances\two.vhdx')
         stopped.set()
         heart.join()
-        self.assertGreater(len(beats), 3)
+        self.assertGreaterEqual(self.files.heard, BEATS)
         self.assertEqual(b'content',
                          self.paths.read_bytes(r'C:\Instances\two.vhdx'))

@@ -57,7 +57,7 @@ class SpawnCrashFaultsTest(crashcase.CrashTestCase):
             self.assertEqual('running', self.vm(server).state, what)
         else:
             self.assertEqual('ERROR', server['status'], what)
-            self.assertEqual([], self.fabric.problems(), what)
+            self.assert_in_time([], self.fabric.problems, what)
         self.assertEqual([], self.partial_images(), what)
         self._delete_server(server)
         self.fabric.assert_clean()
@@ -91,7 +91,7 @@ class SnapshotCrashFaultsTest(crashcase.ServerCrashCase):
     def whole_snapshot(self):
         self.snapshot()
         self.until(lambda: self.api.get_server(self.server['id'])
-                   ['OS-EXT-STS:task_state'] is None, 'no task', 30)
+                   ['OS-EXT-STS:task_state'] is None, 'no task')
 
     @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_snapshot(self, hand):
@@ -209,7 +209,7 @@ class VolumeBootCrashTest(VolumeCrashCase):
             self.replace()
             self.assertEqual(
                 'ERROR', self.api.get_server(server['id'])['status'])
-            self.assertEqual([], self.fabric.problems(), match)
+            self.assert_in_time([], self.fabric.problems, match)
             self._delete_server(server)
             self.assertEqual(crashcase.MARK,
                              volume.read(0, len(crashcase.MARK)), match)

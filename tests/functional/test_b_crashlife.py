@@ -48,7 +48,7 @@ class LifeCase(crashcase.ServerCrashCase):
 
     def wait(self, *states):
         return self.until(lambda: self.state() in states and self.state(),
-                          f'{states}', 30)
+                          f'{states}')
 
     def whole(self, action, body, status):
         self.act(action, body)
@@ -73,7 +73,7 @@ class LifeCase(crashcase.ServerCrashCase):
         outcomes = collections.Counter()
         for call in own:
             what = self.run_and_die(begin, *call)
-            status = self.until(self.state, f'{what}: no task', 30)
+            status = self.until(self.state, f'{what}: no task')
             outcomes[status] += 1
             end(what, status)
         self.tell(name, own, calls, outcomes)
@@ -212,7 +212,7 @@ class EvacuateCrash(test_b_crashmoves.MoveCrashCase):
         self.evacuate()
         self.until(lambda: self.api.get_server(self.server['id'])
                    ['OS-EXT-SRV-ATTR:host'] == 'HV2' and self.status(),
-                   'evacuated', 30)
+                   'evacuated')
 
     def check(self, kills):
         """Nothing is left at the target, and it can be evacuated again."""
@@ -223,7 +223,7 @@ class EvacuateCrash(test_b_crashmoves.MoveCrashCase):
                 self.evacuate()
                 self.wait_for_death(match, 'HV2')
             self.replace('HV2')
-            self.assertEqual('ERROR', self.until(self.status, match, 30))
+            self.assertEqual('ERROR', self.until(self.status, match))
             self.assertEqual([], self.view('HV2').vm_names, match)
             self.check_left(match)
         self.whole_evacuation()
@@ -277,7 +277,7 @@ class ResizeLifeCrashFaultsTest(test_b_crashmoves.MoveCrashCase):
 
     def end(self, action):
         self.begin(action)
-        self.until(lambda: self.status() == 'ACTIVE', action, 30)
+        self.until(lambda: self.status() == 'ACTIVE', action)
 
     def go_home(self):
         """From HV2, so that all begins as at first."""
@@ -299,8 +299,7 @@ class ResizeLifeCrashFaultsTest(test_b_crashmoves.MoveCrashCase):
             self.whole_resize()
             what = self.run_and_die(lambda: self.begin(action), *call,
                                     host=host)
-            self.until(lambda: self.status() in ('ACTIVE', 'ERROR'), what,
-                       30)
+            self.until(lambda: self.status() in ('ACTIVE', 'ERROR'), what)
             outcomes[self.status()] += 1
             self.assertEqual('ACTIVE', self.status(), what)
             if action == 'confirmResize':

@@ -102,7 +102,7 @@ class ResizeCrashFaultsTest(MoveCrashCase):
         outcomes = collections.Counter()
         for call in own:
             what = self.run_and_die(self.resize, *call, host=host)
-            status = self.until(self.status, what, 30)
+            status = self.until(self.status, what)
             outcomes[status] += 1
             if status == 'VERIFY_RESIZE':
                 self.check_data('HV2', what)
@@ -127,7 +127,7 @@ class ResizeCrashFaultsTest(MoveCrashCase):
         used = self.usages()
         for call in self.claiming():
             what = self.run_and_die(self.resize, *call, host='HV2')
-            self.assertEqual('ACTIVE', self.until(self.status, what, 30))
+            self.assertEqual('ACTIVE', self.until(self.status, what))
             self.check_at_source(what)
             self.assertEqual(used, self.usages(), what)
             self.check_books(what)
@@ -205,7 +205,7 @@ class LiveCrashFaultsTest(LiveCase):
         outcomes = collections.Counter()
         for call in own:
             what = self.run_and_die(self.begin, *call, host=host)
-            status = self.until(self.status, what, 30)
+            status = self.until(self.status, what)
             now = self.host_of()
             outcomes[f'{status} on {now}'] += 1
             self.check_data(now, what)
@@ -261,7 +261,7 @@ class LiveRestartTest(LiveCase):
         self.replace('HV1')         # it is not forgotten
         self.replace('HV2')
         self.until(lambda: self.host_of() == 'HV2' and self.status()
-                   == 'ACTIVE', 'on HV2', 30)
+                   == 'ACTIVE', 'on HV2')
         self.until(lambda: self.api.get_migrations()[0]['status']
                    == 'completed', 'completed')
         self.check_data('HV2', 'in the end')
@@ -293,7 +293,7 @@ class VolumeCrashTest(volumecase.VolumeTestCase, MoveCrashCase):
                 self.until(lambda: self.is_dead('HV2'), match)
             self.replace('HV2')
             self.assertEqual('VERIFY_RESIZE',
-                             self.until(self.status, match, 30))
+                             self.until(self.status, match))
             self.check_data('HV2', match)
             server = self.api.get_server(self.server['id'])
             self.assert_same_bytes(server, volume, match.encode())

@@ -71,7 +71,7 @@ class SnapshotCrashCase(test_d_volume_snapshots.SnapshotCase,
 
     def check_as_before(self, what):
         self.check(what, self.base)
-        self.assertEqual(self.before, self.files(), what)
+        self.assert_in_time(self.before, self.files, what)
         self.assertEqual(TEXT, self.stored(self.volume, self.base), what)
 
     # Both operations.

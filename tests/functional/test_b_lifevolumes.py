@@ -50,8 +50,9 @@ class VolumesCase(volumecase.VolumeTestCase):
 
     def check_clean(self):
         """Nothing but Cinder's own files is left anywhere."""
-        self.assertEqual([], [problem for problem in self.fabric.problems()
-                              if 'volume-' not in problem])
+        self.assert_in_time([], lambda: [
+            problem for problem in self.fabric.problems()
+            if 'volume-' not in problem])
 
     def check_gone(self, server):
         """The server is deleted: nothing of it is left anywhere."""

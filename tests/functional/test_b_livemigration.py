@@ -11,6 +11,7 @@ class SharedNothingTest(livecase.LiveTest):
     def test_running_server_moves_and_comes_back(self):
         """L076, L079, L081, L082: same VM, same uptime, nothing behind."""
         server = self.boot_and_write(config_drive=True)
+        self.until(lambda: 'login:' in self.log(server), 'login')
         vm = self.vm(server)
         boot, drives, nics = vm.boot, vm.drives, vm.nics
 
@@ -23,8 +24,7 @@ class SharedNothingTest(livecase.LiveTest):
         self.assertEqual(boot[1], vm.boot[1])
         self.assert_written(server)
         self.assertEqual([], self.left('HV1', server))
-        self.assertIn('login:', self.api.post_server_action(
-            server['id'], {'os-getConsoleOutput': {}})['output'])
+        self.assertIn('login:', self.log(server))
         self.api.post_server_action(server['id'], {'reboot': {
             'type': 'HARD'}})
         self.settle(server)
@@ -34,11 +34,14 @@ class SharedNothingTest(livecase.LiveTest):
 
         self.assert_written(server)
         self.assertEqual([], self.left('HV2', server))
-        self.until(lambda: self.api.post_server_action(
-            server['id'], {'os-getConsoleOutput': {}})['output'].count(
-                'login:') == 2, 'the log of both hosts')
+        self.until(lambda: self.log(server).count('login:') == 2,
+                   'the log of both hosts')
         self._delete_server(server)
         self.fabric.assert_clean()
+
+    def log(self, server):
+        return self.api.post_server_action(
+            server['id'], {'os-getConsoleOutput': {}})['output']
 
     def test_broken_migration_leaves_the_server_where_it_was(self):
         """L078, L079: whatever the percentage; then it works."""

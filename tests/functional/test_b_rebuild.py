@@ -103,7 +103,7 @@ class EvacuateCase(LocalDisks):
         self._delete_server(server)
         # The stopped service of HV1 may still wait for its last event.
         ours = ('subscription', '\\_base\\', '\\locks\\')
-        self.assertEqual([], [
+        self.assert_in_time([], lambda: [
             problem for problem in self.fabric.problems()
             if not any(part in problem for part in ours)])
 

@@ -26,7 +26,7 @@ class SnapshotFaults(test_d_volume_snapshots.SnapshotCase,
         self.base = self.volume.storage.name
         self.slot_before = self.slot(self.server, self.volume)
         self.boot_before = self.vm(self.server).boot
-        self.before = sorted(self.fabric.problems())
+        self.before = self.seen()
 
     def check(self, what, name):
         """The guest runs on with its data in that file of the volume."""
@@ -41,7 +41,7 @@ class SnapshotFaults(test_d_volume_snapshots.SnapshotCase,
 
     def check_as_before(self, what):
         self.check(what, self.base)
-        self.assertEqual(self.before, sorted(self.fabric.problems()), what)
+        self.assert_in_time(self.before, self.seen, what)
         self.assertEqual(TEXT, self.stored(self.volume, self.base), what)
 
     def tidy_up(self):

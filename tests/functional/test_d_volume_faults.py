@@ -38,7 +38,7 @@ class VolumeFaults(volumecase.VolumeTestCase, test_b_faults.FaultSweep):
     def boot_server(self):
         self.volume = self.add(content=TEXT)
         self.server = self._wait_for_state_change(self.try_boot(), 'ACTIVE')
-        self.before = sorted(self.fabric.problems())
+        self.before = self.seen()
 
     def tidy_up(self):
         """When the server is deleted, nothing is left."""
@@ -50,7 +50,7 @@ class VolumeFaults(volumecase.VolumeTestCase, test_b_faults.FaultSweep):
     def check_as_before(self, what):
         """Nothing of the volume is left, the server runs on."""
         self.forget()
-        self.assertEqual(self.before, sorted(self.fabric.problems()), what)
+        self.assert_in_time(self.before, self.seen, what)
         self.assertEqual('running', self.vm(self.server).state, what)
         self.assertFalse(self._is_known(self.server, self.volume), what)
         self.assertEqual(TEXT, self.volume.read(0, len(TEXT)), what)

@@ -107,8 +107,7 @@ class VolumeTestCase(base.TestCase):
                                      flavor_id=self.flavor(disk_gib=0))
         request.pop('imageRef', None)
         request |= {'block_device_mapping_v2': mapping} | body
-        server = self.api.post_server({'server': request})
-        return self._wait_for_state_change(server, state)
+        return self.build(request, state)
 
     def reboot_host(self, host='HV1'):
         """Cut the power of a host and boot it; disks get other numbers."""

@@ -188,7 +188,7 @@ class FetchTest(ImagesCase):
         def wait(path):
             with open(path, 'wb') as file:
                 file.write(b'half')
-            self.assertTrue(logged.wait(10))
+            self.assertTrue(logged.wait(60))
         self.glance.before_data = wait
         self.addCleanup(Listener('compute_hyperv.operation',
                                  'Image image: download, 4 of ',

@@ -136,7 +136,7 @@ class RetryTest(unittest.TestCase):
 
 class BoundedTest(unittest.TestCase):
 
-    def bounded(self, call, *args, timeout_s=5):
+    def bounded(self, call, *args, timeout_s=60):
         return operation.bounded(call, *args, what='the job',
                                  timeout_s=timeout_s)
 
@@ -199,7 +199,7 @@ class ProgressTest(unittest.TestCase):
             return size or 9
         with (self.assertLogs('compute_hyperv.operation', 'INFO') as logs,
               progress.watching(done_bytes, 9)):
-            self.assertTrue(asked.wait(10))
+            self.assertTrue(asked.wait(60))
         self.assertIn('Copy: writing, 7 of 9 bytes', logs.output[0])
 
     def test_an_empty_part_is_complete(self):

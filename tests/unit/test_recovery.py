@@ -76,7 +76,7 @@ class RecoveryTest(opscase.OpsTestCase):
         self.define()
         self.win.request_state(self.instance.name, self.running)
         self.ops.recovery.run()
-        self.ops.recovery._thread.join(10)
+        self.ops.recovery._thread.join(60)
         self.assertEqual([self.instance.name],
                          list(self.ops.console._handlers))
         self.ops.recovery.stop()
@@ -110,7 +110,7 @@ class RecoveryTest(opscase.OpsTestCase):
     def merged(self):
         self.run_recovery()
         with self.ops.recovery._locks.held(
-                locks.instance(self.instance.uuid), timeout_s=10):
+                locks.instance(self.instance.uuid), timeout_s=60):
             return self.win.vm.get_vm_storage_paths(self.instance.name)[0]
 
     def test_checkpoint_of_a_snapshot_is_merged(self):

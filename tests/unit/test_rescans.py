@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking for disks: what os-win does, and the driver leaves to it."""
 
+import queue
 import threading
+from unittest import mock
 
 from compute_hyperv.connectors import base
 from compute_hyperv.connectors import fibre_channel
@@ -11,6 +13,24 @@ from nova import exception  # noqa: I100
 
 RESCAN = '*UpdateHostStorageCache'
 OUT_OF_MEMORY = 0x8007000E
+
+
+class Lock:
+    """os-win's lock of a rescan; tells of each who asks whether it is held."""
+
+    def __init__(self):
+        self.asked = queue.SimpleQueue()
+        self._lock = threading.Lock()
+
+    def locked(self):
+        self.asked.put(None)
+        return self._lock.locked()
+
+    def __enter__(self):
+        self._lock.acquire()
+
+    def __exit__(self, *exc_info):
+        self._lock.release()
 
 
 class RescanTest(hostcase.HostTestCase):
@@ -39,20 +59,19 @@ class RescanTest(hostcase.HostTestCase):
             self.assertEqual(2, len(self.rescans(self.look)))
 
     def test_requests_at_one_time_share_a_rescan(self):
-        """L117: one that goes on, and at most one more."""
-        barrier = threading.Barrier(8)
-
-        def look():
-            barrier.wait()
-            self.look()
+        """L117: the one that goes on is enough for all."""
+        lock = Lock()
+        threads = [threading.Thread(target=self.look) for _ in range(8)]
 
         def all_look():
-            threads = [threading.Thread(target=look) for _number in range(8)]
-            for thread in threads:
-                thread.start()
+            with lock:
+                for thread in threads:
+                    thread.start()
+                for _thread in threads:
+                    lock.asked.get(timeout=60)
             for thread in threads:
                 thread.join()
 
-        with self.fabric.faults.failing(kind='method', match=RESCAN,
-                                        delay_s=0.3, times=None):
-            self.assertLess(len(self.rescans(all_look)), 4)
+        module = type(self.win.disk).rescan_disks.__globals__
+        with mock.patch.dict(module, _RESCAN_LOCK=lock):
+            self.assertEqual([], self.rescans(all_look))

@@ -43,7 +43,7 @@ class ConsoleCase(opscase.OpsTestCase):
         return self.console._handlers.get(self.instance.name, [])
 
     def wait_for(self, check):
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not (result := check()):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.01)

@@ -61,12 +61,12 @@ class SerialProxyTest(unittest.TestCase):
         return proxy
 
     def connect(self):
-        client = socket.create_connection(self.proxy.address, timeout=5)
+        client = socket.create_connection(self.proxy.address, timeout=60)
         self.addCleanup(client.close)
         return client
 
     def wait_for(self, what):
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not what():
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.005)

@@ -9,7 +9,7 @@ from cloud import layout
 from cloud import processes
 from tests.unit.demo import foldercase
 
-_TIMEOUT_S = 20
+_TIMEOUT_S = 60
 # Runs until it is killed; tells when its signal handler is in place.
 _STUBBORN = ('import signal, time; signal.signal(signal.SIGTERM, '
              'signal.SIG_IGN); print("ready", flush=True); time.sleep(600)')

@@ -8,7 +8,7 @@ import unittest
 from cloud import progress
 from cloud import tasks
 
-_TIMEOUT_S = 10
+_TIMEOUT_S = 60
 
 
 class RunTest(unittest.TestCase):

@@ -69,7 +69,7 @@ class OneHostCase(base.TestCase, fixtures.TestWithFixtures):
             native.sleep(0.02)
             call(*args)
         thread = native.Thread(run).start()
-        self.addCleanup(thread.join, 10)
+        self.addCleanup(thread.join, 60)
 
     def assert_clean(self):
         self.assertEqual([], self.storage.problems()

@@ -108,7 +108,7 @@ class CommandsTest(unittest.TestCase):
         self.assertIn('VM web', self.sim('check', code=1))
         self.assertEqual('web off\n', self.sim('vm', 'off', 'web'))
         self.process.send_signal(signal.SIGTERM)
-        self.assertEqual(0, self.process.wait(10))
+        self.assertEqual(0, self.process.wait(60))
         self.serve()
         self.assertIn('HV1: Windows Server 2022, 4 CPUs, 8192 MiB, as it '
                       'was\n', self.said)
@@ -147,7 +147,7 @@ class CommandsTest(unittest.TestCase):
 
     def test_stop_ends_the_server(self):
         self.sim('stop')
-        self.assertEqual(0, self.process.wait(10))
+        self.assertEqual(0, self.process.wait(60))
         self.assertIn('no fabric is served', self.sim('show', code=1))
 
     def test_what_cannot_be_done_is_told(self):
@@ -191,16 +191,16 @@ class CommandsTest(unittest.TestCase):
 
     def test_exec_waits_for_the_server(self):
         self.sim('stop')
-        self.process.wait(10)
+        self.process.wait(60)
         process = subprocess.Popen(
             SIM + ['exec', '--host', 'HV1', '--socket', self.socket,
-                   '--wait', '20', '--', self.path('script.py'), 'web'],
+                   '--wait', '60', '--', self.path('script.py'), 'web'],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.addCleanup(process.stdout.close)
         time.sleep(0.3)
         self.serve()
         self.assertEqual(b'HV1 2\n', process.stdout.read())
-        self.assertEqual(0, process.wait(10))
+        self.assertEqual(0, process.wait(60))
 
 
 @ddt.ddt

@@ -57,7 +57,7 @@ class ClockTest(unittest.TestCase):
         ran = []
         clock.call_later(3600, lambda: ran.append('late'))
         clock.call_later(0.02, lambda: ran.append('soon'))
-        deadline_s = time.monotonic() + 5
+        deadline_s = time.monotonic() + 60
         while not ran and time.monotonic() < deadline_s:
             time.sleep(0.01)
         self.assertEqual(['soon'], ran)
@@ -86,15 +86,15 @@ class HurriedTimeTest(unittest.TestCase):
     def test_sleep_is_short_and_moves_the_clock(self):
         hurried = install.HurriedTime()
         real_s, began_s = time.monotonic(), hurried.time()
-        hurried.sleep(2)
-        self.assertLess(time.monotonic() - real_s, 1)
-        self.assertGreaterEqual(hurried.time() - began_s, 2)
-        self.assertLess(hurried.time() - began_s, 3)
+        hurried.sleep(200)
+        self.assertLess(time.monotonic() - real_s, 60)
+        self.assertGreaterEqual(hurried.time() - began_s, 200)
+        self.assertLess(hurried.time() - began_s, 260)
 
     def test_other_threads_keep_their_time(self):
         hurried = install.HurriedTime()
-        thread = threading.Thread(target=hurried.sleep, args=(10,))
+        thread = threading.Thread(target=hurried.sleep, args=(100,))
         began = hurried.monotonic()
         thread.start()
         thread.join()
-        self.assertLess(hurried.monotonic() - began, 5)
+        self.assertLess(hurried.monotonic() - began, 60)

@@ -41,7 +41,7 @@ class Kernel32Case(onehost.OneHostCase):
     def in_thread(self, call):
         """Run *call* in another native thread to its end."""
         results = []
-        native.Thread(lambda: results.append(call())).start().join(10)
+        native.Thread(lambda: results.append(call())).start().join(60)
         return results[0]
 
 
@@ -265,7 +265,7 @@ class WaitTest(Kernel32Case):
                 counter[0] = value + 1
                 self.dll.ReleaseMutex(mutex)
         threads = [native.Thread(count).start() for _ in range(4)]
-        self.assertTrue(all([thread.join(30) for thread in threads]))
+        self.assertTrue(all([thread.join(60) for thread in threads]))
         self.assertEqual(800, counter[0])
 
     def test_completions_run_in_alertable_waits_of_their_thread_only(self):
@@ -319,7 +319,7 @@ class ProcessesTest(Kernel32Case):
         job = self.processes.kill_process_on_job_close(process.pid)
         self.assertIsNone(process.poll())
         self.dll.CloseHandle(job)
-        self.assertEqual(-signal.SIGKILL, process.wait(10))
+        self.assertEqual(-signal.SIGKILL, process.wait(60))
 
     def test_job_without_the_limit_kills_nobody(self):
         process = self.start()

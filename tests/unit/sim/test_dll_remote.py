@@ -33,7 +33,7 @@ class RemoteCase(onehost.OneHostCase):
         self.files.make_dirs('C:\\d')
 
     def until(self, check):
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 60
         while not check():
             self.assertLess(time.monotonic(), deadline_s)
             time.sleep(0.01)
@@ -128,7 +128,7 @@ class RemoteTest(RemoteCase):
         self.host.pipes.connect(NAME, 'somebody else')
         self.soon(self.host.pipes.client_gone, 'somebody else')
         self.port.call('dll.kernel32.WaitNamedPipeW', path=NAME,
-                       timeout_ms=10000)
+                       timeout_ms=60000)
         self.assertFalse(pipe.is_busy)
 
     def test_everything_open_ends_with_the_connection(self):
@@ -155,16 +155,15 @@ class LongWorkTest(RemoteCase):
         with self.files.open(BASE, 'r+b') as file:
             file.seek(8 << 20)
             file.write(os.urandom(32 << 20))
-        slowest_s = []
-        done = []
+        answers, done = 0, []
 
         def convert():
             vhd.convert_vhd(BASE, 'C:\\d\\copy.vhd')
             done.append(True)
         self.soon(convert)
         while not done:
-            began = time.monotonic()
             self.files.exists('C:\\d')
-            slowest_s.append(time.monotonic() - began)
-            time.sleep(0.005)
-        self.assertLess(max(slowest_s), 0.5)
+            answers += 1
+            time.sleep(0.001)
+        # Whoever was held up would have asked once or twice.
+        self.assertGreater(answers, 4)

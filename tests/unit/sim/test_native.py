@@ -24,7 +24,7 @@ def run():
     lock.release()
 thread = native.Thread(run).start()
 assert lock.acquire(True, 10)           # the hub does not run meanwhile
-assert thread.join(10)
+assert thread.join(60)
 assert seen and seen[0] != native.get_ident(), seen
 print(type(lock).__module__)
 '''
@@ -46,9 +46,9 @@ class RLockTest(base.TestCase):
         lock, other = native.RLock(), native.SimpleQueue()
         with lock, lock:
             native.Thread(lambda: other.put(lock.acquire(False))).start()
-            self.assertFalse(other.get(timeout=10))
+            self.assertFalse(other.get(timeout=60))
         native.Thread(lambda: other.put(lock.acquire(True, 10))).start()
-        self.assertTrue(other.get(timeout=10))
+        self.assertTrue(other.get(timeout=60))
         with self.assertRaises(RuntimeError):
             lock.release()
 
@@ -62,7 +62,7 @@ class RLockTest(base.TestCase):
                     native.sleep(0)
                     counter[0] = value + 1
         threads = [native.Thread(count).start() for _ in range(4)]
-        self.assertTrue(all([thread.join(30) for thread in threads]))
+        self.assertTrue(all([thread.join(60) for thread in threads]))
         self.assertEqual(2000, counter[0])
 
 
@@ -73,13 +73,13 @@ class ConditionTest(base.TestCase):
 
         def wait():
             with condition:
-                done.put(condition.wait(10))
+                done.put(condition.wait(60))
         thread = native.Thread(wait).start()
         while not condition._waiters:
             time.sleep(0.001)
         with condition:
             condition.notify_all()
-        self.assertTrue(done.get(timeout=10))
+        self.assertTrue(done.get(timeout=60))
         thread.join()
         with condition:
             self.assertFalse(condition.wait(0.001))
@@ -106,7 +106,7 @@ class PollerTest(base.TestCase):
         self.poller.watch(first.fileno(),
                           lambda: self.seen.put(first.recv(10)))
         second.send(b'x')
-        self.assertEqual(b'x', self.seen.get(timeout=10))
+        self.assertEqual(b'x', self.seen.get(timeout=60))
 
     def test_what_can_be_written_is_called(self):
         first, _ = self.pair()
@@ -115,7 +115,7 @@ class PollerTest(base.TestCase):
             self.poller.watch(first.fileno())
             self.seen.put('writable')
         self.poller.watch(first.fileno(), None, writable)
-        self.assertEqual('writable', self.seen.get(timeout=10))
+        self.assertEqual('writable', self.seen.get(timeout=60))
 
     def test_thread_ends_with_the_last_descriptor_and_starts_again(self):
         for data in (b'1', b'2', b'3'):
@@ -124,7 +124,7 @@ class PollerTest(base.TestCase):
                 first.recv(10)))
             thread = self.poller._thread
             second.send(data)
-            self.assertEqual(data, self.seen.get(timeout=10))
+            self.assertEqual(data, self.seen.get(timeout=60))
             self.poller.forget(first.fileno())
             self.assertIsNone(self.poller._thread)
-            self.assertTrue(thread.join(10))
+            self.assertTrue(thread.join(60))

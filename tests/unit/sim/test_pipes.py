@@ -65,7 +65,7 @@ class PipeCase(onehost.OneHostCase):
         handler.stop()
 
     def until(self, check):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not check():
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.005)
@@ -84,7 +84,7 @@ class HandlerTest(PipeCase):
         self.pipe.write(b'boot\r\n')
         self.assertEqual(b'boot\r\n', self.output.get())
         self.input.put('ls\n')
-        self.assertEqual(b'ls\n', self.typed.get(timeout=10))
+        self.assertEqual(b'ls\n', self.typed.get(timeout=60))
 
     def test_much_data_arrives_whole_and_in_order(self):
         self.handler()
@@ -116,10 +116,15 @@ class HandlerTest(PipeCase):
         self.assertEqual(0, self.pipe.write(b'lost'))
 
     def test_reader_alone_stops_at_once(self):
-        handler = self.handler(LOG, interactive=False)
-        began = time.monotonic()
-        self.stop(handler)
-        self.assertLess(time.monotonic() - began, 1)
+        """A writer would look once a second only."""
+        took_s = []
+        for _turn in range(5):
+            handler = self.handler(LOG, interactive=False)
+            began = time.monotonic()
+            self.stop(handler)
+            took_s.append(time.monotonic() - began)
+            self.until(lambda: not self.pipe.is_busy)
+        self.assertLess(min(took_s), 1)
 
     def test_machine_that_stops_ends_the_handler(self):
         handler = self.handler(LOG, interactive=False)
@@ -209,7 +214,7 @@ class OverlappedTest(PipeCase):
         return self.dll.ReadFileEx(self.handle, self.buffer, 16,
                                    self.overlapped, self.routine)
 
-    def wait(self, timeout_ms=10000):
+    def wait(self, timeout_ms=60000):
         return self.dll.WaitForSingleObjectEx(self.overlapped.hEvent,
                                               timeout_ms, True)
 
@@ -279,7 +284,7 @@ class OverlappedTest(PipeCase):
                                                  16))
         self.assertEqual(2, self.utils.write_file(
             self.handle, self.utils.get_buffer(2, 'hi'), 2))
-        self.assertEqual(b'hi', self.typed.get(timeout=10))
+        self.assertEqual(b'hi', self.typed.get(timeout=60))
         with self.assertRaises(NotSimulated):
             self.dll.ReadFile(self.handle, self.buffer, 16, None,
                               self.overlapped)
@@ -304,7 +309,7 @@ class ServerTest(PipeCase):
 
     def test_client_is_announced(self):
         self.handler(interactive=False)
-        self.clients.get(timeout=10)
+        self.clients.get(timeout=60)
         self.assertTrue(self.pipe.has_client)
 
     def test_writing_never_waits_and_loses_what_is_too_much(self):

@@ -117,14 +117,14 @@ class ProcessTest(onehost.OneHostCase):
 
         def wait():
             try:
-                listener(20000)
+                listener(60000)
             except BaseException as exc:
                 seen.append(isinstance(exc, process.Vanished))
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         native.sleep(0.1)
         self.process.kill()
-        thread.join(10)
+        thread.join(60)
         self.assertEqual([True], seen)
 
     def test_a_handle_that_was_just_being_opened_is_closed(self):

@@ -9,7 +9,7 @@ import unittest
 
 from compute_hyperv.simcloud import activation
 
-_TIMEOUT_S = 10
+_TIMEOUT_S = 60
 _POLL_S = 0.01
 
 
@@ -102,11 +102,11 @@ class ActivationsTest(unittest.TestCase):
         self.assertIn('no server', logs.output[0])
 
     def test_stop_drops_what_waits(self):
-        activations = self.activations(30)
+        activations = self.activations(300)
         activations.ask('port')
         began = time.monotonic()
         activations.stop()
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 60)
         self.assertTrue(self.done.empty())
 
     def test_no_server_is_an_os_error(self):

@@ -17,7 +17,7 @@ from oslo_config import fixture as config_fixture
 from compute_hyperv.simcloud import ml2
 
 _PORT_ID = '0a52e5d8-6f6d-4a0b-8a3c-2d6f7f0b9c11'
-_TIMEOUT_S = 10
+_TIMEOUT_S = 60
 
 
 class _PortContext:
