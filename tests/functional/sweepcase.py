@@ -72,22 +72,24 @@ class Call(typing.NamedTuple):
 
 
 class _Clock:
-    """The fabric's clock, for the driver: its pauses last no time.
+    """The fabric's clock, for one wait of the driver: it lasts no time.
 
     What other threads do may still take some.
     """
 
-    #: Of a pause that which is real, seconds.
-    REST_S = 0.01
+    #: Of its first and its longest pause that which is real, seconds.
+    REST_S, LONGEST_S = 0.01, 0.1
 
     def __init__(self, clock):
         self._clock = clock
+        self._rest_s = self.REST_S
 
     def monotonic(self):
         return self._clock.monotonic()
 
     def sleep(self, pause_s):
-        rest_s = min(pause_s, self.REST_S)
+        rest_s = min(pause_s, self._rest_s)
+        self._rest_s = min(2 * self._rest_s, self.LONGEST_S)
         time.sleep(rest_s)
         self._clock.advance(pause_s - rest_s)
 
@@ -97,7 +99,7 @@ class VirtualTime(fixtures.Fixture):
 
     def __init__(self, fabric):
         super().__init__()
-        self._clock = _Clock(fabric.clock)
+        self._clock = fabric.clock
 
     def _setUp(self):
         for name in ('until', 'retry'):
@@ -107,7 +109,8 @@ class VirtualTime(fixtures.Fixture):
 
     def _hurried(self, function):
         def hurried(*args, **kwargs):
-            return function(*args, **kwargs | {'clock': self._clock})
+            return function(*args, **kwargs | {
+                'clock': _Clock(self._clock)})
         return hurried
 
 

@@ -40,6 +40,14 @@ class ConsoleCase(base.TestCase):
         """Let the guest write to its serial port."""
         self.vm(server).vm.worker.guest._say(text)
 
+    def say_until_seen(self, server, text):
+        """What is said before the service has opened the pipe is lost."""
+        def seen():
+            self.say(server, text.encode())
+            output = self.output(server)
+            return output if text in output else None
+        return self.until(seen, f'{text!r} in the console log')
+
     def stop(self, server):
         self.api.post_server_action(server['id'], {'os-stop': None})
         return self._wait_for_state_change(server, 'SHUTOFF')
@@ -77,9 +85,8 @@ class LogTest(ConsoleCase):
         server = self.boot()
         self.wait_for_output(server, 'login:')
         self.restart_compute('HV1')
-        self.say(server, b'after the restart')
         self.assertIn('login:',
-                      self.wait_for_output(server, 'after the restart'))
+                      self.say_until_seen(server, 'after the restart'))
 
     def test_log_goes_on_after_the_guest_restarted_itself(self):
         """L058, L069: also when the guest or an administrator starts it."""
@@ -109,8 +116,7 @@ class LogTest(ConsoleCase):
         self.view().create_vm('not-ours')
         self.view().request_state(self.view().vm('not-ours'), sim_vm.RUNNING)
         self.restart_compute('HV1')
-        self.say(server, b'read again')
-        self.wait_for_output(server, 'read again')
+        self.say_until_seen(server, 'read again')
         readers = self.driver()._ops.console._handlers
         self.assertEqual([self.vm(server).vm.name], list(readers))
 
@@ -135,9 +141,18 @@ class SerialConsoleTest(ConsoleCase):
         return response.body['remote_console']['url']
 
     def open(self, server):
-        terminal = self.proxy.open(self.console_url(server))
+        """A terminal, as soon as the service has opened the pipe."""
+        terminal = self.proxy.open(self.until(
+            lambda: self.early_url(server), 'a console'))
         self.addCleanup(terminal.close)
         return terminal
+
+    def early_url(self, server):
+        try:
+            return self.console_url(server)
+        except client.OpenStackApiException as exc:
+            self.assertEqual(409, exc.response.status_code)
+            return None
 
     def assert_alive(self, terminal, word):
         terminal.type(f'{word}\r')

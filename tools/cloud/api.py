@@ -19,7 +19,7 @@ from cloud import layout as layouts
 
 _PATHS = {'keystone': '/v3', 'placement': '', 'glance': '/v2',
           'neutron': '/v2.0', 'nova': '/v2.1', 'cinder': '/v3'}
-_TIMEOUT_S = 60
+_TIMEOUT_S = 120
 #: Loopback only: a proxy of the person's environment must not see it.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

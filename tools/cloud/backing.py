@@ -53,7 +53,7 @@ def start_mariadb(layout: layouts.Layout, settings: layouts.Settings,
         '--innodb-flush-log-at-trx-commit=0', '--sync-binlog=0',
         '--skip-log-bin', '--innodb-doublewrite=0',
         '--performance-schema=OFF'])
-    procs.wait('mariadb', lambda: greets(port), 60,
+    procs.wait('mariadb', lambda: greets(port), 180,
                'MariaDB answers on its port')
     return f'port {port}'
 
@@ -98,7 +98,7 @@ def start_rabbitmq(layout: layouts.Layout, settings: layouts.Settings,
         'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
             '+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none '
             '-kernel inet_dist_use_interface {127,0,0,1}'})
-    procs.wait('rabbitmq', lambda: greets(port, b'AMQP\0\0\x09\x01'), 60,
+    procs.wait('rabbitmq', lambda: greets(port, b'AMQP\0\0\x09\x01'), 180,
                'RabbitMQ answers on its port')
     return f'port {port}'
 

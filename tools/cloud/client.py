@@ -22,8 +22,12 @@ from cloud import processes
 from cloud import progress
 from cloud import websocket
 
-SERVER_TIMEOUT_S = 120
-CONSOLE_TIMEOUT_S = 60
+SERVER_TIMEOUT_S = 180
+#: States of migrations that go on by themselves.
+MOVING = frozenset((
+    'accepted', 'queued', 'preparing', 'running', 'post-migrating',
+    'pre-migrating', 'migrating', 'confirming', 'reverting'))
+CONSOLE_TIMEOUT_S = 120
 #: the node of a server, in Nova's API
 HOST_KEY = 'OS-EXT-SRV-ATTR:host'
 #: the VM's name on its host
@@ -123,11 +127,25 @@ class Client:
 
         :raises DemoError: nothing comes back.
         """
-        answer = self._act(name, {'os-getSerialConsole': {'type': 'serial'}})
-        with websocket.WebSocket(answer['console']['url'],
-                                 CONSOLE_TIMEOUT_S) as console:
+        urls: list[str] = []
+        processes.until(lambda: bool(self._console_url(name, urls)),
+                        CONSOLE_TIMEOUT_S, f'{name} has a serial console',
+                        _POLL_S)
+        with websocket.WebSocket(urls[0], CONSOLE_TIMEOUT_S) as console:
             console.send(text.encode() + b'\r')
             console.read_until(text.encode())
+
+    def _console_url(self, name: str, urls: list[str]) -> list[str]:
+        """There is one when nova-compute has opened the VM's pipe."""
+        try:
+            answer = self._act(name,
+                               {'os-getSerialConsole': {'type': 'serial'}})
+        except apis.ApiError as exc:
+            if exc.status != 409:
+                raise
+            return []
+        urls.append(answer['console']['url'])
+        return urls
 
     def _act(self, name: str, action: dict[str, Any]) -> dict[str, Any]:
         server = self.server(name)
@@ -151,11 +169,12 @@ class Client:
                 raise errors.DemoError(f'Server {name} is gone.')
             if server['OS-EXT-STS:task_state']:
                 return False
+            state = self._last_migration(server['id'])
             if server[HOST_KEY] == target:
-                return bool(server['status'] == 'ACTIVE')
+                # The other node may have something to tidy up yet.
+                return server['status'] == 'ACTIVE' and state not in MOVING
             raise errors.DemoError(
-                f'{name} did not move to {target}: the migration is '
-                f'{self._last_migration(server["id"])}.',
+                f'{name} did not move to {target}: the migration is {state}.',
                 self._log_path(server))
 
         processes.until(there, SERVER_TIMEOUT_S, f'{name} is on {target}',
@@ -207,10 +226,19 @@ class Client:
                 raise errors.DemoError(
                     f'Volume {name} is in {now}.',
                     self._layout.log_dir / 'cinder-volume.log')
-            return now == status
+            # Cinder knows a moment before Nova that it is detached.
+            return now == status and not (
+                volume and status == 'available'
+                and volume['id'] in self.attached())
 
         processes.until(there, SERVER_TIMEOUT_S,
                         f'volume {name} is {status or "deleted"}', _POLL_S)
+
+    def attached(self) -> set[str]:
+        """Ids of the volumes that servers have, as Nova knows it."""
+        found = self.api.get('nova', '/servers/detail?all_tenants=1')
+        return {volume['id'] for server in found['servers'] for volume in
+                server['os-extended-volumes:volumes_attached']}
 
     def _log_path(self, server: dict[str, Any]) -> Any:
         host = server.get('OS-EXT-SRV-ATTR:host')

@@ -33,7 +33,7 @@ STOP_ORDER = (
      'keystone-api', 'hyperv-sim'),
     ('rabbitmq', 'mariadb'))
 _GRACE_S = (5, 5, 20)
-_MAPPING_TIMEOUT_S = 60
+_MAPPING_TIMEOUT_S = 180
 
 
 class Cloud:

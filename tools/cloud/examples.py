@@ -31,10 +31,6 @@ _BUSY = frozenset((
     'creating', 'downloading', 'attaching', 'detaching', 'extending',
     'uploading', 'deleting', 'reserved', 'backing-up', 'saving', 'queued',
     'importing', 'retyping'))
-#: States of migrations that go on by themselves.
-_MOVING = frozenset((
-    'accepted', 'queued', 'preparing', 'running', 'post-migrating',
-    'pre-migrating', 'migrating', 'confirming', 'reverting'))
 #: A guest reaches the metadata service through Neutron; nothing runs in a
 #: simulated one, so its curl is run here, with what Neutron would add.
 _CURL = '''#!/bin/sh
@@ -157,8 +153,11 @@ class Runner:
             moves = self._client.api.get('nova', '/os-migrations')
             return not (
                 any(one['OS-EXT-STS:task_state'] for one in servers) or
-                any(one['status'] in _MOVING
+                any(one['status'] in clients.MOVING
                     for one in moves['migrations']) or
+                any(one['status'] == 'available' and one['id'] in
+                    self._client.attached() for one in self._all('volumes'))
+                or
                 any(one['status'] in _BUSY for kind in ('volumes', 'images')
                     for one in self._all(kind)))
 

@@ -11,8 +11,8 @@ from cloud import backing
 from cloud import layout as layouts
 from cloud import processes
 
-_API_TIMEOUT_S = 90
-_AGENT_TIMEOUT_S = 90
+_API_TIMEOUT_S = 240
+_AGENT_TIMEOUT_S = 240
 #: service -> WSGI modules by the name of their port
 _MODULES = {'keystone': {'keystone': 'keystone.wsgi.api'},
             'placement': {'placement': 'placement.wsgi.api'},

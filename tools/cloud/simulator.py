@@ -67,7 +67,7 @@ class Simulator:
         self._procs.start('hyperv-sim', [
             self._layout.program('hyperv-sim'), 'serve', str(description),
             '--socket', str(self.socket_path)])
-        self._procs.wait('hyperv-sim', self._listens, 30,
+        self._procs.wait('hyperv-sim', self._listens, 120,
                          'the simulated hosts answer')
         if self._strict:
             # Before a nova-compute runs, so that what it opens counts too.
