@@ -33,7 +33,8 @@ from cloud import processes  # noqa: E402
 from cloud import progress  # noqa: E402
 
 _NAME = 'windows1'
-_RESTART_TIMEOUT_S = 120
+_RESTART_TIMEOUT_S = 300
+_NOTICE_TIMEOUT_S = 60
 
 
 class Check:
@@ -134,7 +135,7 @@ class Check:
         return 'STOPPED, exit code 0'
 
     def clean(self) -> str:
-        return str(self._cloud.simulator.ask('check')).strip()
+        return self._cloud.simulator.check_clean(_NOTICE_TIMEOUT_S)
 
     def remove(self) -> str:
         code, text = self._wine.service('--name', SERVICE, 'remove')

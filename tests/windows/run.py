@@ -26,7 +26,7 @@ import wine as wines  # noqa: E402
 _HERE = pathlib.Path(__file__).resolve().parent
 _TOTALS = re.compile(r'^(\d+) passed, (\d+) failed, (\d+) skipped$', re.M)
 _PARTS = 2          # of the unit tests, at the same time
-_TIMEOUT_S = 600
+_TIMEOUT_S = 1200
 #: One version of Windows: Linux tests them all (tools/test os-win). Left out
 #: is a test that makes a symbolic link, which Wine cannot tell from a file.
 _OS_WIN = ('--windows', '2022', '--skip', 'test_attach_detach')

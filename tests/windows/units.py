@@ -18,7 +18,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: A test that takes longer hangs: the stacks are printed, the process ends.
-TEST_TIMEOUT_S = 120
+TEST_TIMEOUT_S = 300
 
 _TOOLS = 'a tool of Linux'
 _LINKS = 'Wine cannot tell symbolic links from files'

@@ -37,7 +37,7 @@ _HERE = pathlib.Path(__file__).resolve().parent
 SERVICE = 'nova-compute-test'
 #: Offset from the cloud's first port, beyond those of its services.
 _FABRIC_PORT = 15
-_START_TIMEOUT_S = 150
+_START_TIMEOUT_S = 300
 #: What this test has no use for.
 _LEFT_OUT = ('cinder', 'cinder-tables', 'cinder-scheduler', 'cinder-volume',
              'volume-type')
@@ -78,7 +78,7 @@ class Simulator(simulator.Simulator):
             'run', '-m', 'compute_hyperv.sim', 'serve',
             wines.windows_path(description), '--socket',
             self.windows_address))
-        self._procs.wait('hyperv-sim', self._listens, 60,
+        self._procs.wait('hyperv-sim', self._listens, 180,
                          'the simulated host answers')
         return f'{NODE}, a process of Windows, port {self.port}'
 

@@ -34,7 +34,7 @@ class Wine:
         """The command line of tools/wine-python."""
         return [str(TOOL), '--dir', str(self.folder), *words]
 
-    def call(self, *words: str, timeout_s: float = 120) -> tuple[int, str]:
+    def call(self, *words: str, timeout_s: float = 300) -> tuple[int, str]:
         """Run a command of tools/wine-python: exit code and output."""
         done = subprocess.run(
             self.command(*words), stdin=subprocess.DEVNULL, text=True,
@@ -42,7 +42,7 @@ class Wine:
             timeout=timeout_s, errors='replace')
         return done.returncode, done.stdout.replace('\r', '')
 
-    def run(self, *words: str, timeout_s: float = 120) -> str:
+    def run(self, *words: str, timeout_s: float = 300) -> str:
         """The output of a command.
 
         :raises Failed: it did not end with 0.
@@ -64,7 +64,7 @@ class Wine:
         for name in ('this_machine.py', 'this_machine.json'):
             (self.site_dir / name).unlink(missing_ok=True)
 
-    def service(self, *words: str, timeout_s: float = 120
+    def service(self, *words: str, timeout_s: float = 300
                 ) -> tuple[int, str]:
         """compute-hyperv-service: exit code and output."""
         return self.call('run', '-m', 'compute_hyperv.service.cli', *words,
