@@ -135,7 +135,12 @@ class Cinder(nova_fixtures.CinderFixture):
                         'Nova told of a deletion')
 
     def begin_deletion(self, snapshot, **info):
-        """Have Nova delete a snapshot."""
+        """Have Nova delete a snapshot, when it has ended what it told of."""
+        for attachment in self.volume_to_attachment[
+                snapshot.volume.id].values():
+            self.test.until(lambda: self.test.api.get_server(
+                attachment['instance_uuid'])['OS-EXT-STS:task_state'] is None,
+                'no task')
         snapshot.status = 'deleting'
         info = {'file_to_merge': snapshot.file,
                 'volume_id': snapshot.volume.id} | info
