@@ -122,6 +122,12 @@ class SweepMixin:
         self.useFixture(VirtualTime(self.fabric))
         self._struck = 0
 
+    def _set_flags(self):
+        super()._set_flags()
+        # What Nova asks the host, or does, when it hears that a VM stopped
+        # or runs, would be part of some runs only.
+        self.flags(handle_virt_lifecycle_events=False, group='workarounds')
+
     # The calls.
 
     def recorded(self, run, hosts=('HV1',)):
@@ -178,8 +184,8 @@ class SweepMixin:
             else:
                 missed.append(call)
         self._tell(what, own, calls, outcomes, missed)
-        self.assertTrue(own, 'nothing was recorded')
-        self.assertLessEqual(len(missed) * 20, len(own), missed)
+        self.assertTrue(outcomes, 'no call was struck')
+        self.assertLessEqual(len(missed), max(1, len(own) // 20), missed)
         return outcomes
 
     @staticmethod

@@ -59,9 +59,6 @@ class LifeFaults(sweepcase.SweepMixin, base.TestCase):
     def _set_flags(self):
         super()._set_flags()
         self.flags(config_drive_cdrom=True, group='hyperv')
-        # The manager's methods are called one after the other: it shall not
-        # do others meanwhile because of what it hears from the host.
-        self.flags(handle_virt_lifecycle_events=False, group='workarounds')
 
     # What Nova does.
 
