@@ -115,8 +115,8 @@ def refuse_taken_port(procs: processes.Processes, name: str,
     if procs.find(name) is None and not layouts.is_free(port):
         raise errors.DemoError(
             f'Port {port} of 127.0.0.1, needed by {name}, is used by '
-            f'another program. End that, or "tools/demo clean", and "up" '
-            f'looks for free ones.')
+            f'another program. End that, or "{procs.layout.command("clean")}"'
+            f', and "up" looks for free ones.')
 
 
 def greets(port: int, hello: bytes = b'') -> bool:

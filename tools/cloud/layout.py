@@ -10,6 +10,7 @@ import pathlib
 import secrets
 import shlex
 import socket
+import zlib
 
 from cloud import errors
 
@@ -155,7 +156,7 @@ def settle(layout: Layout, first_port: int | None = None) -> Settings:
     if first_port is not None:
         refuse_ports(first_port)
     chosen = Settings(
-        first_port=first_port or free_ports(),
+        first_port=first_port or free_ports(layout.root_dir),
         admin_password=secrets.token_hex(8),
         service_password=secrets.token_hex(16),
         fixed_key_hex=secrets.token_hex(32))
@@ -183,12 +184,12 @@ def refuse_ports(first_port: int) -> None:
                 f'looked for.')
 
 
-def free_ports() -> int:
+def free_ports(root_dir: pathlib.Path) -> int:
     """The first base whose ports are all free now."""
-    # Different users and checkouts start looking at different places, so
-    # that two first starts at the same moment rarely choose the same.
+    # Different users and clouds start looking at different places, so that
+    # they rarely choose the same while the other one starts, or is down.
     slots = (LAST_PORT - FIRST_PORT) // PORT_SPAN
-    begin = sum(str(CHECKOUT_DIR).encode()) + os.getuid()
+    begin = zlib.crc32(str(root_dir).encode()) + os.getuid()
     for turn in range(slots):
         base = FIRST_PORT + (begin + turn) % slots * PORT_SPAN
         if all(is_free(base + offset) for offset in range(PORT_SPAN)):

@@ -65,16 +65,16 @@ class Running:
 
 
 class Processes:
-    """The processes of one cloud."""
+    """The processes of one cloud, whose folders are ``layout``."""
 
     def __init__(self, layout: layouts.Layout) -> None:
-        self._layout = layout
+        self.layout = layout
         # Kept, because Popen complains about children that outlive it.
         self._children: list[subprocess.Popen[bytes]] = []
 
     def log_path(self, name: str) -> pathlib.Path:
         """Where a process's output goes."""
-        return self._layout.log_dir / f'{name}.log'
+        return self.layout.log_dir / f'{name}.log'
 
     def start(self, name: str, command: Sequence[str],
               env: dict[str, str] | None = None,
@@ -92,7 +92,7 @@ class Processes:
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, start_new_session=True, cwd=cwd,
-                env=environment(self._layout, env))
+                env=environment(self.layout, env))
         self._children.append(child)
         record = {'pid': child.pid, 'ticks': _start_ticks(child.pid)}
         self._record_path(name).write_text(json.dumps(record))
@@ -157,23 +157,23 @@ class Processes:
         _signal(living, signal.SIGKILL)
         if not _wait_gone(living, 10):
             raise errors.DemoError(f'Processes {sorted(living)} do not end.')
-        for record in self._layout.run_dir.glob('*.json'):
+        for record in self.layout.run_dir.glob('*.json'):
             record.unlink()
         return sorted(found)
 
     def belonging(self) -> set[int]:
         """The pids of all processes of this cloud, found in /proc."""
-        mark = f'{MARK}={self._layout.root_dir}'.encode()
+        mark = f'{MARK}={self.layout.root_dir}'.encode()
         found = {pid for pid in _all_pids() if pid != os.getpid() and
                  mark in _read(f'/proc/{pid}/environ').split(b'\0')}
-        for path in self._layout.run_dir.glob('*.json'):
+        for path in self.layout.run_dir.glob('*.json'):
             record = self._record(path.stem)
             if record is not None:
                 found |= _session(record)
         return {pid for pid in found if _start_ticks(pid) is not None}
 
     def _record_path(self, name: str) -> pathlib.Path:
-        return self._layout.run_dir / f'{name}.json'
+        return self.layout.run_dir / f'{name}.json'
 
     def _record(self, name: str) -> dict[str, int] | None:
         try:

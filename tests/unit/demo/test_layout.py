@@ -2,6 +2,7 @@
 """tools/cloud/layout.py and configs.py."""
 
 import configparser
+import pathlib
 import socket
 import stat
 
@@ -25,7 +26,7 @@ class SettingsTest(foldercase.FolderCase):
             layout.settle(self.layout, 26000)
 
     def test_ports_that_cannot_be_used_are_refused_and_not_kept(self):
-        base = layout.free_ports()
+        base = layout.free_ports(self.layout.root_dir)
         with socket.socket() as taken:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind(('127.0.0.1', base + 7))
@@ -58,13 +59,19 @@ class SettingsTest(foldercase.FolderCase):
                 stat.S_IRWXG | stat.S_IRWXO), path)
 
     def test_range_with_a_port_in_use_is_passed_over(self):
-        base = layout.free_ports()
+        base = layout.free_ports(self.layout.root_dir)
         with socket.socket() as taken:
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind(('127.0.0.1', base + layout.PORTS['nova']))
             taken.listen()
             self.assertFalse(layout.is_free(base + layout.PORTS['nova']))
-            self.assertNotEqual(base, layout.free_ports())
+            self.assertNotEqual(base, layout.free_ports(self.layout.root_dir))
+
+    def test_clouds_that_are_down_keep_others_off_their_ports(self):
+        first = layout.Layout(pathlib.Path('/srv/one'))
+        self.assertEqual(4, len({layout.free_ports(folder) for folder in (
+            first.root_dir, layout.Layout(first.base_dir, 'check').root_dir,
+            pathlib.Path('/srv/two/cloud'), pathlib.Path('/srv/owt/cloud'))}))
 
     def test_no_two_services_share_a_port(self):
         settings = layout.settle(self.layout)
