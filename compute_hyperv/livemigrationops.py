@@ -156,17 +156,20 @@ class LiveMigrationOps:
                 data: Any) -> None:
         """Move a VM; calls either *post* or *recover*, as Nova wants.
 
+        :param target: Nova's name of the other service, for these two; its
+            host is the node of the migration record.
         :raises HyperVError: nobody knows where it is, or will be. Neither
             host must let go of its volumes then: Nova puts the instance in
             ERROR.
         """
+        node = data.migration.dest_node
         watch = self._watches[instance.uuid] = self._watch(instance, data)
         try:
             with watch:
                 if watch.is_cancelled:
                     raise errors.Aborted(what='live migration', step='start')
                 self._host.migrate(
-                    instance.name, target,
+                    instance.name, node,
                     with_disks=not data.is_shared_instance_path)
         except Exception as exc:
             # The job may go on although nobody could follow it.
@@ -174,20 +177,20 @@ class LiveMigrationOps:
                          timeout_s=self._end_timeout_s,
                          option='[hyperv] vm_operation_timeout',
                          clock=self._clock)
-            if not self._has_left(instance, target):
-                self._stay(instance, target, exc)
+            if not self._has_left(instance, node):
+                self._stay(instance, node, exc)
                 recover(context, instance, target, migrate_data=data,
                         migration_status=('cancelled' if watch.is_cancelled
                                           else 'failed'))
                 return
-            LOG.warning("The VM has moved to %s, but: %s", target,
+            LOG.warning("The VM has moved to %s, but: %s", node,
                         errors.text_of(exc), instance=instance)
         finally:
             self._watches.pop(instance.uuid, None)
         watch.finish()
         self._at_last(instance, self._console.stop, instance.name)
         if not data.is_shared_instance_path:
-            self._at_last(instance, self._copy_log, instance, target)
+            self._at_last(instance, self._copy_log, instance, node)
         post(context, instance, target, block_migration, data)
 
     def _watch(self, instance: Any, data: Any) -> livewatch.LiveWatch:

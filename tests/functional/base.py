@@ -62,10 +62,8 @@ class _NodeIdentity(fixtures.Fixture):
     @staticmethod
     def _uuid_of_caller():
         caller = sys._getframe(1).f_locals['self']
-        host = getattr(caller, 'host', None)
-        if not isinstance(host, str):
-            host = caller.get_available_nodes()[0]
-        return str(uuid.uuid5(uuid.NAMESPACE_DNS, host))
+        node = getattr(caller, 'driver', caller).get_available_nodes()[0]
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, node))
 
     def _setUp(self):
         self.useFixture(fixtures.MonkeyPatch(
@@ -174,10 +172,13 @@ class TestCase(test.TestCase,
 
     # Hosts and services.
 
-    def start_compute(self, host):
-        """Start nova-compute on the simulated host of that name."""
+    def start_compute(self, host, service=None):
+        """Start nova-compute on the simulated host of that name.
+
+        :param service: ``[DEFAULT] host``, if that is another one.
+        """
         with self.fabric.on(host):
-            compute = self._start_compute(host)
+            compute = self._start_compute(service or host)
         self.addCleanup(compute.stop)
         return compute
 

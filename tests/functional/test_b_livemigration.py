@@ -117,6 +117,32 @@ class ImageTest(livecase.LiveTest):
         self.assertEqual([], self.left('HV1', server))
 
 
+class OtherNamesTest(livecase.LiveTest):
+    """[DEFAULT] host is not what Windows calls itself."""
+
+    def start_compute(self, host):
+        return super().start_compute(host, f'nova-{host}')
+
+    def test_server_moves_live_and_cold(self):
+        """L129: hosts find each other by the names of Windows."""
+        server = self.boot(networks='auto', host='nova-HV1')
+        name = server['OS-EXT-SRV-ATTR:instance_name']
+        server = self.live_migrate(server, host='nova-HV2')
+        self.assertEqual(([], [name]), (self.view('HV1').vm_names,
+                                        self.view('HV2').vm_names))
+        self.assertEqual(('nova-HV2', 'HV2'), tuple(
+            server[f'OS-EXT-SRV-ATTR:{key}']
+            for key in ('host', 'hypervisor_hostname')))
+        self.api.post_server_action(server['id'], {'migrate': None})
+        self._wait_for_state_change(server, 'VERIFY_RESIZE')
+        self.api.post_server_action(server['id'], {'confirmResize': None})
+        self._wait_for_state_change(server, 'ACTIVE')
+        self.assertEqual(([name], []), (self.view('HV1').vm_names,
+                                        self.view('HV2').vm_names))
+        self._delete_server(server)
+        self.fabric.assert_clean()
+
+
 class MetricsTest(livecase.LiveTest):
 
     def _set_flags(self):

@@ -23,6 +23,8 @@ GONE = exception.InstanceNotFound(instance_id='it')
 class Record:
     """A migration record that nobody stores."""
 
+    dest_node = 'HV2'
+
     def save(self):
         self.saved = True
 
@@ -43,13 +45,21 @@ class Host:
     """Hyper-V on the source and, through it, on the target."""
 
     def __init__(self, moved, here, there, stopped=(True,)):
-        self.migrate = answer([moved])
+        self.targets = set()
+        self.migrate = self.at(answer([moved]))
         self.find_owner = answer(here)
-        self.has_arrived = answer(there)
+        self.has_arrived = self.at(answer(there))
         self.stop_jobs = answer(stopped)
         self.jobs = answer([['Moving (99 %)']])
         self.memory_bytes = answer([1 << 30])
         self.progress = answer([None])
+
+    def at(self, give):
+        """As *give*, and note which host is asked."""
+        def noted(vm_name, target, **kwargs):
+            self.targets.add(target)
+            return give()
+        return noted
 
 
 class Console:
@@ -85,11 +95,16 @@ class OutcomeTest(base.TestCase):
         data = SimpleNamespace(is_shared_instance_path=True,
                                migration=Record())
         ops.migrate(
-            None, self.instance, 'HV2',
-            lambda *args: self.told.append('moved'),
-            lambda *args, migration_status, **kwargs: self.told.append(
-                migration_status), None, data)
+            None, self.instance, 'nova-of-hv2',
+            lambda *args: self.tell('moved', args),
+            lambda *args, migration_status, **kwargs: self.tell(
+                migration_status, args), None, data)
         return data.migration
+
+    def tell(self, what, args):
+        """Nova knows the target by the name of its service."""
+        self.assertEqual('nova-of-hv2', args[2])
+        self.told.append(what)
 
     @ddt.data((None, ['uuid'], [False], 'moved'),
               (BROKEN, ['uuid'], [False], 'failed'),
@@ -102,8 +117,9 @@ class OutcomeTest(base.TestCase):
     @ddt.unpack
     def test_nova_is_told_where_the_vm_is(self, moved, here, there, told):
         """L078, L079."""
-        self.migrate(self.ops(Host(moved, here, there)))
-        self.assertEqual([told], self.told)
+        host = Host(moved, here, there)
+        self.migrate(self.ops(host))
+        self.assertEqual(([told], {'HV2'}), (self.told, host.targets))
         # A log that cannot be closed is no reason to say otherwise.
         self.assertEqual({'moved': 'stop', 'failed': 'start'}[told],
                          self.console.calls[0])
