@@ -131,7 +131,9 @@ class VolumeOps:
         """
         connector = self._connector(connection_info)
         if not connector.caps.online_extend:
-            raise exception.ExtendVolumeNotSupported()
+            raise exception.ExtendVolumeNotSupported(
+                f"{connection_info['driver_volume_type']} volumes do not "
+                'grow while they are attached')
         seen = connector.extend(connection_info.get('data'))
         if seen < size_bytes:
             raise exception.VolumeExtendFailed(
@@ -174,8 +176,11 @@ class VolumeOps:
         :returns: volume id -> WMI path of its disk, for those that are
             passed through.
         :raises DiskOperationFailed: one is a file on a share of this host,
-            which has another path here than elsewhere.
+            which has another path here than elsewhere; or Windows would use
+            the disks itself, while the guest still does so elsewhere.
         """
+        if not all(map(self.is_file, _connections(block_device_info))):
+            self._san_policy.require()
         connected = self.connect_all(block_device_info)
         for volume_id, disk in connected.items():
             if disk.number is None and not paths.is_shared(disk.path):
@@ -373,8 +378,8 @@ class VolumeOps:
         try:
             return self._by_protocol[protocol]
         except KeyError:
-            raise exception.VolumeDriverNotFound(
-                driver_type=protocol) from None
+            raise volumes.unknown_protocol(
+                protocol, self._by_protocol) from None
 
 
 def ids_of(block_device_info: Any) -> frozenset[str]:

@@ -65,7 +65,7 @@ def _check_connection(connection: collections.abc.Mapping[str, Any],
                       volume_id: str, protocol: str,
                       protocols: Protocols) -> None:
     if protocol not in protocols.known:
-        raise exception.VolumeDriverNotFound(driver_type=protocol)
+        raise unknown_protocol(protocol, protocols.known)
     data = connection.get('data') or {}
     if data.get('encrypted'):
         raise exception.VolumeEncryptionNotSupported(
@@ -78,6 +78,14 @@ def _check_connection(connection: collections.abc.Mapping[str, Any],
             and protocol not in protocols.multiattach):
         raise exception.MultiattachNotSupportedByVirtDriver(
             volume_id=volume_id)
+
+
+def unknown_protocol(protocol: str,
+                     known: collections.abc.Iterable[str]
+                     ) -> exception.VolumeDriverNotFound:
+    """The refusal of a volume that this node cannot attach."""
+    return exception.VolumeDriverNotFound(
+        driver_type=f'{protocol} (allowed: {", ".join(sorted(known))})')
 
 
 def _boot_index(volume: collections.abc.Mapping[str, Any],

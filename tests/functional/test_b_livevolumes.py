@@ -152,6 +152,14 @@ class ISCSITest(ProtocolMixin, volumecase.VolumeTestCase):
         self.assert_same(server, volume)
         self.until(lambda: not self.left('HV2', server), 'clean target')
         self.assertEqual({volume.id}, self.metadata_serials(server))
+        # L111: Windows would use what the guest is writing to.
+        disks = self.driver('HV2')._win.disk
+        policy = disks.get_new_disk_policy()
+        disks.set_new_disk_policy(1)
+        server = self.live_migrate(server, 'failed')
+        self.assertIn('OnlineAll', self.stdlog.logger.output)
+        self.assertEqual({}, self.view('HV2').host.luns.remembered)
+        disks.set_new_disk_policy(policy)
         server = self.live_migrate(server)
         self.assert_same(server, volume)
 

@@ -129,6 +129,8 @@ class SMBTest(ProtocolMixin, SMBVolumes):
         volume = self.add()
         self.attach(server, volume)
         self.assertEqual('Error', self.extended(server, volume))
+        self.assertIn('smbfs volumes do not grow while they are attached',
+                      self.stdlog.logger.output)
 
     def test_share_stays_for_the_other_volume(self):
         """L110: unmounted with the last volume."""

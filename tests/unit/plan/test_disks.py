@@ -279,10 +279,12 @@ class VolumesTest(unittest.TestCase):
         self.assertIsNone(plan.volumes[0].boot_index)
 
     def test_unknown_protocol_is_refused(self):
-        with self.assertRaisesRegex(exception.VolumeDriverNotFound, 'iscsi'):
+        with self.assertRaisesRegex(exception.VolumeDriverNotFound,
+                                    r'iscsi \(allowed: rbd, smbfs\)'):
             factories.plan_disks(
                 factories.ask(), factories.bdi(volumes=[factories.volume()]),
-                volumes=volumes.Protocols())
+                volumes=volumes.Protocols(
+                    known=frozenset(('smbfs', 'rbd'))))
 
 
 @ddt.ddt
