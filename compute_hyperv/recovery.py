@@ -6,7 +6,8 @@ Here is what can be told from the host alone; ``interrupted`` asks Nova.
 * Checkpoints that a snapshot left are merged, in the background; until then
   the instance is locked. What it had copied is deleted.
 * Half-built VMs are those that spawn defined but did not finish: no NIC and
-  no drive yet, off, and their directory holds no system disk. Nova's own
+  no drive yet, off, and their directory holds no disk: that may be one which
+  an evacuated instance, or one that moved, has had before. Nova's own
   start puts their instances in ERROR; they are removed so that deleting or
   building again works.
 * Partial files (``*.part``) of interrupted copies of an instance's disks are
@@ -36,6 +37,8 @@ _PARTIAL = re.compile(
     r'(root|eph\d*|swap|configdrive|console|rescue|move|released|'
     r'volume-snapshot)\b.*\.part',
     re.IGNORECASE)
+#: What the guest has written to; a config drive can be made again.
+_DISK = re.compile(r'(?!configdrive).*\.a?vhdx?', re.IGNORECASE)
 #: Longest wait for the console that is being opened when the service stops.
 _JOIN_S = 10.0
 
@@ -134,7 +137,8 @@ class Recovery:
     def _is_half_built(self, vm_name: str) -> bool:
         files, volumes = self._win.vm.get_vm_storage_paths(vm_name)
         return not (files or volumes or self._win.nic_names(vm_name) or
-                    self._paths.find_root(vm_name))
+                    any(map(_DISK.fullmatch, self._paths.list_dir(
+                        self._paths.instance_dir(vm_name)))))
 
     def _end_snapshots(self, uuids: dict[str, str]) -> None:
         """Undo what snapshots of a service that was killed left.

@@ -214,11 +214,13 @@ class VMOps:
                             if not self._paths.exists(disk.path)], undo)
         self._drop_shelved(plan)
         if plan.config_drive is not None:
-            # There is one where the instance is evacuated from.
+            # There is one where the instance is evacuated from, perhaps of
+            # the other kind.
             if (instance.task_state == task_states.RESIZE_REVERTING
                     and self._paths.exists(plan.config_drive.path)):
                 return
-            self._paths.remove(plan.config_drive.path)
+            while old := self._paths.find_config_drive(plan.vm_name):
+                self._paths.remove(old)
             metadata_files = self._config_drive.metadata(
                 instance, network_info, injected_files, admin_password)
             self._config_drive.create(plan.config_drive, metadata_files,

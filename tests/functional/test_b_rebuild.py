@@ -134,13 +134,26 @@ class SharedStorage(EvacuateCase):
 
 class SharedEvacuateTest(SharedStorage):
 
+    def start_compute(self, host):
+        # They make config drives of two kinds.
+        self.flags(config_drive_cdrom=host == 'HV2', group='hyperv')
+        return super().start_compute(host)
+
     def test_server_keeps_its_disks_on_shared_storage(self):
         """L166: probes decide, are removed, and no disk is deleted."""
+        old, = self.config_drives()
         server = self.start(self.evacuate())
+        self.assertEqual(['configdrive.iso'], [
+            drive.name for drive in self.vm(server).drives if drive.is_dvd])
+        self.assertFalse(self.view('HV2').exists(old))
         self.assertEqual([DATA] * 2, self.read(server))
         self.come_back()
         self.assertEqual([DATA] * 2, self.read(server))
         self.check_end(server)
+
+    def config_drives(self):
+        return [drive.path for drive in self.vm(self.server).drives
+                if drive.name.startswith('configdrive')]
 
 
 class CheckpointEvacuateTest(SharedStorage):

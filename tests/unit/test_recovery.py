@@ -64,6 +64,20 @@ class RecoveryTest(opscase.OpsTestCase):
         self.assertEqual(sorted((self.instance.name, other.name)),
                          self.vm_names)
 
+    @ddt.data('eph0.vhdx', 'swap.vhdx', 'eph0_0C9A.avhdx')
+    def test_disks_from_before_are_kept(self, name):
+        """A9, B8, B10: of an instance of a volume, on shared storage.
+
+        It was being evacuated, or brought back to where its files had stayed.
+        """
+        self.define()
+        self.write('configdrive.vhd')
+        path = self.write(name)
+        self.ops.recovery.run()
+        self.assertTrue(self.paths.exists(path))
+        self.paths.remove(path)
+        self.assertIn(self.instance.uuid, self.run_recovery())
+
     def test_half_built_vm_of_somebody_else_is_kept(self):
         """L071: VMs with free-text notes are none of ours."""
         self.win.vm.create_vm('theirs', False, 1, None, notes=['wip'])
