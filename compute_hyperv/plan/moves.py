@@ -16,6 +16,7 @@ config drive  stays as it is, in its format
 from __future__ import annotations
 
 import dataclasses
+import ntpath
 
 from nova import exception
 from nova import objects
@@ -142,15 +143,26 @@ class MovePlanner:
 
     def _blank(self, role: model.DiskRole, path: str,
                size_bytes: int) -> model.DiskSpec:
+        planned = self._planned(role, path)
+        replaced = next(iter(self._of(role)), None)
+        slot = (replaced.slot if replaced
+                else self._free.take(model.Bus.SCSI, role.value))
         return model.DiskSpec(
             role=role, path=path, format=model.DiskFormat.VHDX,
             source=model.DiskSource.BLANK, size_bytes=size_bytes,
-            slot=self._free.take(model.Bus.SCSI, role.value), qos=self._qos)
+            slot=slot, qos=self._qos,
+            device_name=planned.device_name if planned else None)
+
+    def _planned(self, role: model.DiskRole,
+                 file_name: str) -> model.DiskSpec | None:
+        """What spawning the instance would make in the place of a file."""
+        stem = _stem(file_name)
+        return next((spec for spec in self._plan.disks
+                     if spec.role is role and _stem(spec.path) == stem), None)
 
     def _moved(self, disk: model.MovedDisk) -> model.DiskSpec:
         assert disk.role is not None    # refuse_shrinking() saw to it
-        planned = next((spec for spec in self._plan.disks
-                        if spec.role is disk.role), None)
+        planned = self._planned(disk.role, disk.file_name)
         is_disk = disk.role in (model.DiskRole.ROOT, model.DiskRole.SWAP,
                                 model.DiskRole.EPHEMERAL)
         return model.DiskSpec(
@@ -180,3 +192,7 @@ class MovePlanner:
             grown[f'{directory}\\{only[0].file_name}'] = (
                 self._new.ephemeral_gb)
         return grown
+
+
+def _stem(path: str) -> str:
+    return ntpath.splitext(ntpath.basename(path).lower())[0]

@@ -96,6 +96,25 @@ class DisksTest(unittest.TestCase):
              EPHEMERAL: slot('scsi 0:2'), SWAP: slot('scsi 0:3')},
             named(found.plan.disks))
 
+    def test_every_disk_keeps_its_slot_and_its_name_in_nova(self):
+        """C15, L123: the user's tags go by these names."""
+        info = factories.bdi(
+            ephemerals=[factories.ephemeral(device_name=f'/dev/sd{letter}')
+                        for letter in 'bc'],
+            swap={'device_name': '/dev/sdd', 'swap_size': 64,
+                  'device_type': None, 'disk_bus': None})
+        names = (SWAP, ROOT, SECOND, EPHEMERAL)
+        found = move(names, flavor(ephemeral=2, swap=512),
+                     flavor(ephemeral=2, swap=64), info)
+        self.assertEqual(
+            {ROOT: '/dev/sda', EPHEMERAL: '/dev/sdb', SECOND: '/dev/sdc',
+             SWAP: '/dev/sdd'},
+            {disk.path.rpartition('\\')[2]: disk.device_name
+             for disk in found.plan.disks})
+        self.assertEqual({disk.file_name: disk.slot
+                          for disk in disks(*names)},
+                         named(found.plan.disks))
+
     def test_limits_are_for_disks_only(self):
         """L056: also those that moved."""
         found = move((ROOT, CONFIG), flavor(), flavor(), config_drive=True,
