@@ -24,6 +24,10 @@ LOG = logging.getLogger(__name__)
 RELEASED = 'released.json'
 #: Cinder asked for a change of its snapshots, see ``volumesnapshots``.
 SNAPSHOT = 'volume-snapshot.json'
+#: Cinder moves a volume, see ``volumeswap``.
+SWAP = 'volume-swap.json'
+#: In each note: who wrote it.
+_HOST = 'host'
 _ATTEMPTS = 3
 _PAUSE_S = 0.2
 
@@ -46,10 +50,17 @@ def write_whole(paths: paths_module.Paths, path: str,
 
 
 class HostNotes:
-    """Notes on instances, one of each kind."""
+    """Notes on instances, one of each kind.
 
-    def __init__(self, paths: paths_module.Paths) -> None:
+    They lie beside the files, and go with them to other hosts. There nothing
+    of what they tell has been begun.
+
+    :param host_name: of this host; notes of others are not followed.
+    """
+
+    def __init__(self, paths: paths_module.Paths, host_name: str) -> None:
         self._paths = paths
+        self._host_name = host_name
 
     def write(self, vm_name: str, kind: str, note: Mapping[str, Any]) -> None:
         """Write a note; an earlier one of that kind is replaced.
@@ -58,20 +69,26 @@ class HostNotes:
         """
         path = self._path(vm_name, kind)
         self._paths.make_dir(ntpath.dirname(path))
-        write_whole(self._paths, path, json.dumps(dict(note)).encode())
+        write_whole(self._paths, path, json.dumps(
+            {**note, _HOST: self._host_name}).encode())
 
     def read(self, vm_name: str, kind: str) -> dict[str, Any] | None:
-        """A note; None if there is none, or none that makes sense."""
+        """A note of this host; None without one that makes sense."""
         path = self._path(vm_name, kind)
         content = self._paths.read_bytes(path)
         if not content:
             return None
         try:
             found: dict[str, Any] = json.loads(content)
-            return found
         except ValueError as exc:
             LOG.warning("%s is damaged and not followed: %s", path, exc)
             return None
+        # Earlier versions of the driver did not tell.
+        host_name = found.pop(_HOST, self._host_name)
+        if host_name.lower() != self._host_name.lower():
+            LOG.info("%s is of %s and not followed.", path, host_name)
+            return None
+        return found
 
     def remove(self, vm_name: str, kind: str) -> None:
         """What was noted is over; tolerates all trouble with the file."""

@@ -15,6 +15,8 @@ unshelved, and runs         it stays, for Nova may have deleted its image
 attaching a volume          it is detached, and available again
 a snapshot of a volume      its disk and its power are given back; Cinder
                             hears how it went
+a volume moved to another   it has moved or not, and Cinder hears which
+backend
 expected by a resize        it stays where it is
 arriving by a resize        what there is of it is removed and it arrives
                             anew, in the background: VERIFY_RESIZE, or
@@ -46,6 +48,7 @@ from compute_hyperv import interruptedbooks
 from compute_hyperv import interruptedlife
 from compute_hyperv import interruptedlive
 from compute_hyperv import interruptedmoves
+from compute_hyperv import interruptedswap
 from compute_hyperv import migrationops
 from compute_hyperv import oswin
 from compute_hyperv import volumesnapshots
@@ -74,6 +77,7 @@ class Interrupted:
                  life: interruptedlife.InterruptedLife, again: again.Again,
                  held: heldvolumes.HeldVolumes,
                  snapshots: volumesnapshots.VolumeSnapshots,
+                 swaps: interruptedswap.InterruptedSwaps,
                  cinder: Any) -> None:
         self._win = win
         self._moves = moves
@@ -84,6 +88,7 @@ class Interrupted:
         self._books = books
         self._held = held
         self._snapshots = snapshots
+        self._swaps = swaps
         self._cinder = cinder
         self._life = life
         self._again = again
@@ -141,17 +146,20 @@ class Interrupted:
                         f'migration of {migration.instance_uuid}',
                         self._live.end_later, context, migration)
 
-    def _take_up_volumes(self, context: Any, instance: Any) -> None:
+    def _take_up_volumes(self, host: str, context: Any,
+                         instance: Any) -> None:
         """Nova clears the state that is Cinder's lock on the instance."""
         self._held.take_up(instance)
         self._snapshots.take_up(context, instance)
+        self._swaps.take_up(context, host, instance)
 
-    def _take_up_again(self, context: Any, uuid: str) -> None:
+    def _take_up_again(self, context: Any, host: str, uuid: str) -> None:
         try:
             instance = objects.Instance.get_by_uuid(context, uuid)
         except exception.InstanceNotFound:
             return
-        self._take_up_volumes(context, instance)
+        if instance.host == host:
+            self._take_up_volumes(host, context, instance)
 
     def _remove_planned(self, context: Any, host: str) -> None:
         """Remove planned VMs, which block the next migration.
@@ -173,9 +181,11 @@ class Interrupted:
             instance.refresh()
         if instance.host != host or instance.vm_state in _LEFT_ALONE:
             return
-        if _try(self._take_up_volumes, context, instance):
+        if _try(functools.partial(self._take_up_volumes, host), context,
+                instance):
             self._again.start(f'volumes of {instance.uuid}',
-                              self._take_up_again, context, instance.uuid)
+                              self._take_up_again, context, host,
+                              instance.uuid)
         if (instance.vm_state == vm_states.BUILDING
                 or instance.task_state in _BUILDING):
             if (instance.vm_state == vm_states.SHELVED_OFFLOADED

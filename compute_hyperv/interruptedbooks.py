@@ -9,7 +9,9 @@ nova-compute ends in the middle it undoes neither.
 nova-compute was killed     What is done
 ==========================  ============================================
 at the target, while it     the instance is as it was before: no task, its
-claimed                     old allocations; the migration has failed
+claimed or was about to;    old allocations; the migration has failed
+at the source, before it
+began
 at the source, which gave   the same, after the files are back
 the instance away
 while it built what was     what there is of it is removed, but for disks on
@@ -17,10 +19,12 @@ evacuated                   shared storage; ERROR, to be evacuated again
 ==========================  ============================================
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from nova.compute import task_states
 from nova.compute import vm_states
+from nova import exception
 from nova import objects
 from nova.virt import driver as nova_driver
 from oslo_log import log as logging
@@ -29,9 +33,16 @@ from compute_hyperv import paths
 
 LOG = logging.getLogger(__name__)
 
-#: The target has claimed, and the source has not begun.
+#: The target was asked or has claimed, and the source has not begun.
 _CLAIMED = 'pre-migrating'
+#: The source is about to note that in the instance, too.
+_BEGUN = 'migrating'
 _TYPES = ('resize', 'migration')
+#: As Nova names what users ask for, and what nova-compute does for it.
+_MOVES = ('resize', 'migrate')
+_CLAIMING = ('compute_prep_resize', 'compute_resize_instance')
+#: So many of the last actions are looked at.
+_ACTIONS = 20
 _REBUILDING = (task_states.REBUILDING,
                task_states.REBUILD_BLOCK_DEVICE_MAPPING,
                task_states.REBUILD_SPAWNING)
@@ -50,24 +61,38 @@ class InterruptedBooks:
         self._placement = placement
 
     def end_claims(self, context: Any, host: str) -> None:
-        """Let instances be that had only been expected on this host.
+        """Let instances be whose moves ended before they had begun.
+
+        Nova notes the target of a move when it has claimed. Which host was
+        at work before, or that it still is, the events of the request tell.
 
         :param host: Nova's name of this host.
         """
         for migration in objects.MigrationList.get_by_filters(
-                context, {'host': host, 'status': [_CLAIMED]}):
-            if (migration.dest_compute == host
-                    and migration.migration_type in _TYPES):
-                instance = objects.Instance.get_by_uuid(
-                    context, migration.instance_uuid)
-                if instance.task_state == task_states.RESIZE_PREP:
-                    LOG.warning("Its move to this host was interrupted; it "
-                                "stays on %s.", migration.source_compute,
-                                instance=instance)
-                    self.close(context, instance, migration)
-                    instance.task_state = None
-                    instance.save(
-                        expected_task_state=[task_states.RESIZE_PREP])
+                context, {'status': [_CLAIMED, _BEGUN]}):
+            could_be = migration.migration_type in _TYPES and (
+                migration.status == _CLAIMED
+                or migration.source_compute == host)
+            if could_be and was_at_work(context, host,
+                                        migration.instance_uuid, _CLAIMING,
+                                        _MOVES):
+                self._end_claim(context, migration)
+
+    def _end_claim(self, context: Any, migration: Any) -> None:
+        try:
+            instance = objects.Instance.get_by_uuid(
+                context, migration.instance_uuid)
+        except exception.InstanceNotFound:
+            return
+        # Nova itself clears that state when the source starts.
+        task = instance.task_state
+        if (task in (None, task_states.RESIZE_PREP)
+                and instance.host == migration.source_compute):
+            LOG.warning("Its move was interrupted before it began; it stays "
+                        "on %s.", instance.host, instance=instance)
+            self.close(context, instance, migration)
+            instance.task_state = None
+            instance.save(expected_task_state=[task])
 
     def end_evacuations(self, context: Any, host: str) -> None:
         """Remove what was being built here of other hosts' instances.
@@ -118,6 +143,27 @@ class InterruptedBooks:
         self._placement().delete_allocation_for_instance(
             context, migration.uuid, consumer_type='migration')
         instance.drop_migration_context()
+
+
+def was_at_work(context: Any, host: str, uuid: str,
+                events: Collection[str] | None = None,
+                actions: Collection[str] | None = None) -> bool:
+    """Whether a host had begun what was asked for last, and not ended it.
+
+    :param host: Nova's name of it.
+    :param uuid: of the instance.
+    :param events: names of what it did; None: anything.
+    :param actions: the last one of these names counts; None: of any.
+    """
+    found = objects.InstanceActionList.get_by_instance_uuid(
+        context, uuid, limit=_ACTIONS)
+    last = next((action for action in found
+                 if actions is None or action.action in actions), None)
+    return last is not None and any(
+        event.host == host and event.finish_time is None
+        and (events is None or event.event in events)
+        for event in objects.InstanceActionEventList.get_by_action(
+            context, last.id))
 
 
 def whole_instance(context: Any, uuid: str) -> Any:

@@ -12,8 +12,10 @@ rescuing, unrescuing   its own drives are put back and it is started:
 shelving               it runs on if it ran; its disk is only copied
 offloading             Nova is asked to do it again
 reverting a resize     the same, on the host that has it by then
-pausing, suspending,   the state is that of the VM
-resuming
+pausing, suspending,   the state is that of the VM, when Hyper-V has done
+resuming               with it
+arriving by a resize,  Nova is asked to do it again
+before it has begun
 =====================  =================================================
 
 A confirmation of a resize leaves no task, but Nova lets nobody ask for it
@@ -25,7 +27,9 @@ from typing import Any
 
 from nova.compute import task_states
 from nova.compute import vm_states
+from nova import exception
 from nova import objects
+from nova import utils
 from oslo_log import log as logging
 
 from compute_hyperv import again
@@ -42,7 +46,9 @@ _SHELVING = (task_states.SHELVING, task_states.SHELVING_IMAGE_PENDING_UPLOAD,
 _POWER = (task_states.PAUSING, task_states.UNPAUSING, task_states.SUSPENDING,
           task_states.RESUMING)
 _TAKEN_UP = (*_RESCUE, *_SHELVING, *_POWER, task_states.SHELVING_OFFLOADING,
-             task_states.RESIZE_REVERTING)
+             task_states.RESIZE_REVERTING, task_states.RESIZE_MIGRATED)
+#: What nova-compute, as Nova names it, had begun with then.
+_ARRIVING = ('compute_finish_resize',)
 _STATE = {oswin.VMState.RUNNING: vm_states.ACTIVE,
           oswin.VMState.PAUSED: vm_states.PAUSED,
           oswin.VMState.SAVED: vm_states.SUSPENDED,
@@ -53,13 +59,15 @@ class InterruptedLife:
     """Ends what was begun with servers, or has Nova do it again.
 
     :param computes: Nova's ``nova.compute.rpcapi.ComputeAPI``.
+    :param moves: knows what sources of resizes keep.
     """
 
     def __init__(self, *, win: oswin.Win, power: Any, rescue: Any,
-                 computes: Any, again: again.Again) -> None:
+                 moves: Any, computes: Any, again: again.Again) -> None:
         self._win = win
         self._power = power
         self._rescue = rescue
+        self._moves = moves
         self._computes = computes
         self._again = again
 
@@ -71,7 +79,10 @@ class InterruptedLife:
         task = instance.task_state
         if task not in _TAKEN_UP:
             return False
-        if not self._has_begun(context, host, instance):
+        # Else the request waits for the service, and must find the task.
+        if not interruptedbooks.was_at_work(
+                context, host, instance.uuid,
+                _ARRIVING if task == task_states.RESIZE_MIGRATED else None):
             LOG.info("Nova will send a request, of which it has the task %s.",
                      task, instance=instance)
         elif task in _RESCUE:
@@ -79,29 +90,17 @@ class InterruptedLife:
         elif task in _SHELVING:
             self._end_shelve(context, instance)
         elif task in _POWER:
-            self._end(instance, _STATE[self._win.state(instance.name)])
+            self._end_power(context, instance)
         elif task == task_states.SHELVING_OFFLOADING:
             self._ask_again(
                 'offloading', context, host, instance,
                 lambda found: self._computes.shelve_offload_instance(
                     context, found, clean_shutdown=False))
+        elif task == task_states.RESIZE_MIGRATED:
+            self._arrive(context, host, instance)
         else:
             self._revert(context, host, instance)
         return True
-
-    @staticmethod
-    def _has_begun(context: Any, host: str, instance: Any) -> bool:
-        """Whether this host was at work on what was asked for last.
-
-        Else the request waits for the service, and must find the task.
-        """
-        actions = objects.InstanceActionList.get_by_instance_uuid(
-            context, instance.uuid)
-        return any(
-            event.host == host and event.finish_time is None
-            for action in actions[:1]
-            for event in objects.InstanceActionEventList.get_by_action(
-                context, action.id))
 
     def confirm(self, context: Any, host: str) -> None:
         """Have resizes from this host confirmed whose end was cut off."""
@@ -149,11 +148,47 @@ class InterruptedLife:
                 interruptedbooks.devices(context, instance))
         self._end(instance, instance.vm_state)
 
+    def _end_power(self, context: Any, instance: Any) -> None:
+        """Wait for Hyper-V, in the background: it may write much memory."""
+        if not self._win.jobs(instance.name):
+            self._end(instance, _STATE[self._win.state(instance.name)])
+            return
+        uuid, task = instance.uuid, instance.task_state
+
+        def end() -> None:
+            try:
+                found = objects.Instance.get_by_uuid(context, uuid)
+            except exception.InstanceNotFound:
+                return
+            if found.task_state == task:
+                if jobs := self._win.jobs(found.name):
+                    raise errors.HyperVError(reason='; '.join(jobs))
+                self._end(found, _STATE[self._win.state(found.name)])
+
+        self._again.start(f'{task} of {uuid}', end)
+
     def _end(self, instance: Any, vm_state: str) -> None:
         task = instance.task_state
         instance.vm_state = vm_state
         instance.task_state = None
         instance.save(expected_task_state=[task])
+
+    def _arrive(self, context: Any, host: str, instance: Any) -> None:
+        """Let an arrival begin of which Nova has noted nothing yet."""
+        migration = objects.Migration.get_by_id_and_instance(
+            context, instance.migration_context.migration_id, instance.uuid)
+
+        def arrive(found: Any) -> None:
+            # Nova may have saved the new flavor already, but not the task.
+            found.flavor = found.old_flavor or found.flavor
+            self._computes.finish_resize(
+                context, found, migration,
+                utils.get_image_from_system_metadata(found.system_metadata),
+                self._moves.record_at(found, migration.source_node), host,
+                objects.RequestSpec.get_by_instance_uuid(context,
+                                                         found.uuid))
+
+        self._ask_again('arrival', context, host, instance, arrive)
 
     def _revert(self, context: Any, host: str, instance: Any) -> None:
         """Let the host go on that has the instance in Nova's books."""

@@ -39,7 +39,7 @@ class VolumeMethods(driver.ComputeDriver):
 
     def swap_volume(self, context, old_connection_info, new_connection_info,
                     instance, mountpoint, resize_to):
-        self._ops.volume_swap.swap(instance, old_connection_info,
+        self._ops.volume_swap.swap(context, instance, old_connection_info,
                                    new_connection_info, resize_to)
 
     def volume_snapshot_create(self, context, instance, volume_id,

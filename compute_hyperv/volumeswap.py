@@ -8,13 +8,17 @@ copy: those are refused before anything is changed.
 """
 
 from collections.abc import Mapping
+import contextlib
+import ntpath
 from typing import Any
 
+from nova import exception
 from oslo_log import log as logging
 
 from compute_hyperv import diskops
 from compute_hyperv import errors
 from compute_hyperv import heldvolumes
+from compute_hyperv import hostnotes
 from compute_hyperv import jobwaits
 from compute_hyperv import model
 from compute_hyperv import operation
@@ -27,11 +31,15 @@ LOG = logging.getLogger(__name__)
 _ATTEMPTS = 3
 #: Cinder's empty file, out of the way until the data is there.
 _ASIDE = '.empty'
+#: How long the service waits for jobs when it starts, seconds.
+_FIRST_LOOK_S = 10
 
 
 class VolumeSwap:
     """Moves the data of volumes in files.
 
+    :param notes: what a move was about outlives it there, for Nova still has
+        to tell Cinder (``interruptedswap``).
     :param copy_timeout_s: how long a copy may take.
     :param end_timeout_s: how long a copy that failed, or is cancelled, may
         take to end; ``[hyperv] vm_operation_timeout``.
@@ -39,17 +47,18 @@ class VolumeSwap:
 
     def __init__(self, *, win: oswin.Win, paths: paths_module.Paths,
                  disks: diskops.DiskOps, volumes: volumeops.VolumeOps,
-                 held: heldvolumes.HeldVolumes, copy_timeout_s: int,
-                 end_timeout_s: int) -> None:
+                 held: heldvolumes.HeldVolumes, notes: hostnotes.HostNotes,
+                 copy_timeout_s: int, end_timeout_s: int) -> None:
         self._win = win
         self._paths = paths
         self._disks = disks
         self._volumes = volumes
         self._held = held
+        self._notes = notes
         self._copy_timeout_s = copy_timeout_s
         self._end_timeout_s = end_timeout_s
 
-    def swap(self, instance: Any, old: Mapping[str, Any],
+    def swap(self, context: Any, instance: Any, old: Mapping[str, Any],
              new: Mapping[str, Any], size_gib: int) -> None:
         """Let an instance have another volume with the same data.
 
@@ -72,6 +81,9 @@ class VolumeSwap:
                 undo.on_failure(self._volumes.release, new)
                 target = self._volumes.connect(new).path
                 self._refuse_formats(source, target)
+                self._notes.write(instance.name, hostnotes.SWAP, {
+                    'request': context.request_id, 'old': volume_id,
+                    'new': str(new['serial']), 'target': target})
                 if size_gib:
                     # First, for what comes last must not fail.
                     self._grow(instance, volume_id, source,
@@ -80,6 +92,48 @@ class VolumeSwap:
         LOG.info("Volume %s has moved from %s to %s.", volume_id, source,
                  target, instance=instance)
         self._try('the old volume', self._volumes.release, old)
+
+    # -- after a kill -----------------------------------------------------
+
+    def has_moved(self, instance: Any, volume_id: str,
+                  new: Mapping[str, Any],
+                  note: Mapping[str, Any] | None) -> bool:
+        """Whether the VM has the new file; Hyper-V's copy is cancelled.
+
+        :param new: connection of the other volume; empty without one.
+        :param note: of :meth:`swap`, if it is there.
+        :raises JobsStillRunning: nobody can tell yet.
+        """
+        if not self._win.stop_jobs(instance.name, _FIRST_LOOK_S):
+            raise jobwaits.still_running(
+                self._win, instance.name, _FIRST_LOOK_S,
+                option='when nova-compute starts')
+        if note is None and not (new and self._volumes.is_file(new)):
+            return False
+        try:
+            path = self._held.path(instance.name, volume_id)
+        except errors.NotSupportedByHost:
+            return False        # such a one is not moved
+        if note is not None:
+            return paths_module.same(path, note['target'])
+        name = str(new['data'].get('name'))
+        return ntpath.basename(path).lower() == name.lower()
+
+    def undo(self, new: Mapping[str, Any],
+             note: Mapping[str, Any] | None) -> None:
+        """Let go of a volume to which none has moved; its file is empty."""
+        if note is not None:
+            with contextlib.suppress(exception.DiskNotFound):
+                self._volumes.connect(new)
+            self._put_back(note['target'], note['target'] + _ASIDE)
+        self._volumes.release(new)
+
+    def finish(self, instance: Any, volume_id: str,
+               old: Mapping[str, Any]) -> None:
+        """Let go of a volume that has moved to another."""
+        self._paths.remove(
+            self._held.path(instance.name, volume_id) + _ASIDE)
+        self._volumes.release(old)
 
     # -- refusals ---------------------------------------------------------
 

@@ -81,7 +81,7 @@ def _held_volumes(common: dict[str, Any], notes: hostnotes.HostNotes
 def volume_parts(common: dict[str, Any]) -> dict[str, Any]:
     """What else the driver does with volumes."""
     parts = {name: common[name] for name in ('win', 'paths', 'disks')}
-    notes = hostnotes.HostNotes(common['paths'])
+    notes = hostnotes.HostNotes(common['paths'], common['win'].name)
     parts['held'] = _held_volumes(common, notes)
     return {
         'held_volumes': parts['held'],
@@ -90,7 +90,7 @@ def volume_parts(common: dict[str, Any]) -> dict[str, Any]:
             retry_interval_s=CONF.hyperv.volume_attach_retry_interval,
             **parts),
         'volume_swap': volumeswap.VolumeSwap(
-            volumes=common['volumes'],
+            volumes=common['volumes'], notes=notes,
             copy_timeout_s=CONF.hyperv.snapshot_timeout,
             end_timeout_s=CONF.hyperv.vm_operation_timeout, **parts),
         'volume_usage': volumeusage.VolumeUsage(common['win'])}

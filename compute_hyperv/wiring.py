@@ -27,6 +27,7 @@ from compute_hyperv.console import serialproxy
 from compute_hyperv import diskops
 from compute_hyperv import eventhandler
 from compute_hyperv import heldvolumes
+from compute_hyperv import hostnotes
 from compute_hyperv import hostops
 from compute_hyperv import hotplug
 from compute_hyperv import imagecache
@@ -36,6 +37,7 @@ from compute_hyperv import interruptedbooks
 from compute_hyperv import interruptedlife
 from compute_hyperv import interruptedlive
 from compute_hyperv import interruptedmoves
+from compute_hyperv import interruptedswap
 from compute_hyperv import livechecks
 from compute_hyperv import livehost
 from compute_hyperv import livemigrationops
@@ -286,9 +288,14 @@ def _interrupted(vms: vmops.VMOps, moves: migrationops.MigrationOps,
             placement=report.report_client_singleton, **both),
         life=interruptedlife.InterruptedLife(
             win=common['win'], power=common['power'],
-            rescue=common['rescue'], computes=computes, again=repeated),
+            rescue=common['rescue'], moves=moves, computes=computes,
+            again=repeated),
         books=books, again=repeated, held=common['held_volumes'],
         snapshots=common['volume_snapshots'], cinder=volume_api,
+        swaps=interruptedswap.InterruptedSwaps(
+            held=common['held_volumes'], swap=common['volume_swap'],
+            notes=hostnotes.HostNotes(common['paths'], common['win'].name),
+            cinder=volume_api),
         moves=moves, **both)
 
 

@@ -68,6 +68,10 @@ class Cinder(nova_fixtures.CinderFixture):
         self.made = {}
         self.fails_to_reimage = False
         self.snapshots = {}
+        #: Volumes that the API has asked to be let go of.
+        self.detaching = set()
+        #: Ids of those that became another one's data.
+        self.gone = set()
         #: What update_snapshot_status raises, call by call.
         self.deaf = []
 
@@ -192,6 +196,8 @@ class Cinder(nova_fixtures.CinderFixture):
             return super().fake_migrate_volume_completion(
                 context, old_volume_id, new_volume_id, error)
         volume, other = self.made[old_volume_id], self.made.pop(new_volume_id)
+        self._check_migration(volume, other)
+        self.gone.add(new_volume_id)
         if error:
             other.storage.delete()
         else:
@@ -204,13 +210,43 @@ class Cinder(nova_fixtures.CinderFixture):
         volume.shown['migration_status'] = 'error' if error else 'success'
         return {'save_volume_id': old_volume_id}
 
+    def begin_migration(self, volume, other):
+        """What Cinder notes before it asks Nova to move the data."""
+        volume.shown['migration_status'] = 'migrating'
+        other.shown['migration_status'] = f'target:{volume.id}'
+
+    @staticmethod
+    def _check_migration(volume, other):
+        if (volume.shown.get('migration_status') != 'migrating'
+                or other.shown['migration_status'] != f'target:{volume.id}'):
+            raise exception.InvalidInput(reason=f'{volume} does not migrate')
+
     # What Nova asks.
 
     def fake_get(self, context, volume_id, microversion=None):
+        if volume_id in self.gone:
+            raise exception.VolumeNotFound(volume_id=volume_id)
         found = super().fake_get(context, volume_id, microversion)
         if volume_id in self.made:
             found.update(self.made[volume_id].shown)
+        if volume_id in self.detaching:
+            found['status'] = 'detaching'
         return found
+
+    def fake_begin_detaching(self, context, volume_id):
+        self.detaching.add(volume_id)
+
+    def fake_roll_detaching(self, context, volume_id):
+        self.detaching.discard(volume_id)
+
+    def fake_attachment_get_all(self, context, instance_id=None,
+                                volume_id=None):
+        """As Cinder lists them: with their volumes."""
+        return [dict(attachment, volume_id=key)
+                for key, attachments in self.volume_to_attachment.items()
+                for attachment in attachments.values()
+                if volume_id in (None, key)
+                and instance_id in (None, attachment['instance_uuid'])]
 
     def _is_multiattach(self, volume_id):
         volume = self.made.get(volume_id)
@@ -273,6 +309,7 @@ class Cinder(nova_fixtures.CinderFixture):
         volume_id, attachment, _ = self._find_attachment(attachment_id)
         volume = self.made.get(volume_id)
         super().fake_attachment_delete(context, attachment_id)
+        self.detaching.discard(volume_id)
         if volume is not None and attachment['connector'] is not None:
             self.unexport(volume, attachment['connector'])
 

@@ -7,12 +7,14 @@ from it. Whoever waits for its answer gets a time-out, at once.
 """
 
 import collections
+import functools
 import re
 import sys
 import threading
 import time
 
 from nova import rpc
+from nova.volume import cinder
 from oslo_log import log as logging
 import oslo_messaging
 from oslo_messaging.rpc import dispatcher
@@ -32,7 +34,7 @@ MARK = b'written by the guest' * 100
 MARK_AT = 15 << 20
 
 
-def _refuse_the_dead(*args):
+def _refuse_the_dead():
     """What a killed service had still to write it never wrote."""
     if process.Vanished.is_being_handled():
         raise process.Vanished
@@ -52,20 +54,36 @@ class CrashTestCase(base.TestCase):
     def setUp(self):
         self.processes = {}
         self._waiting = []
+        #: Hosts that take no requests for a while, though they are alive.
+        self.slow = set()
         self.idle = 0
+        #: What a service of HV1 is killed after, of what it asks Cinder for.
+        self.last_wish = None
+        #: (host, what its last statement does not write to the database).
+        self.last_words = None
         self._guard()
         super().setUp()
+        self._guard_cinder()
 
     def _set_flags(self):
         super()._set_flags()
         # Services that live for seconds only never report themselves.
         self.flags(service_down_time=600)
 
+    def _before_statement(self, _connection, _cursor, statement, values,
+                          *_args):
+        _refuse_the_dead()
+        if self.last_words and not statement.startswith('SELECT'):
+            host, word = self.last_words
+            if word in str(values):
+                self.last_words = None
+                self.processes[host].kill()
+                process.vanish()
+
     def _guard(self):
-        event.listen(engine.Engine, 'before_cursor_execute',
-                     _refuse_the_dead)
-        self.addCleanup(event.remove, engine.Engine,
-                        'before_cursor_execute', _refuse_the_dead)
+        listener = ('before_cursor_execute', self._before_statement)
+        event.listen(engine.Engine, *listener)
+        self.addCleanup(event.remove, engine.Engine, *listener)
         dispatcher.RPCDispatcher.dispatch = (
             lambda served, incoming: self._dispatch(served, incoming))
         self.addCleanup(setattr, dispatcher.RPCDispatcher, 'dispatch',
@@ -75,6 +93,22 @@ class CrashTestCase(base.TestCase):
         self.addCleanup(setattr, threading, 'excepthook',
                         threading.excepthook)
         threading.excepthook = _report
+
+    def _guard_cinder(self):
+        """Nor does a killed service tell Cinder anything."""
+        for name, asked in vars(cinder.API).items():
+            if hasattr(asked, 'side_effect'):     # of the fixture
+                asked.side_effect = functools.partial(
+                    self._ask_cinder, name, asked.side_effect)
+
+    def _ask_cinder(self, name, usual, *args, **kwargs):
+        _refuse_the_dead()
+        found = usual(*args, **kwargs)
+        if name == self.last_wish:
+            self.last_wish = None
+            self.processes['HV1'].kill()
+            process.vanish()
+        return found
 
     def _dispatch(self, served, incoming):
         """What is sent to a killed service waits for the next one."""
@@ -93,7 +127,8 @@ class CrashTestCase(base.TestCase):
     def _dead_host(self, served):
         manager = getattr(served.endpoints[0], '_endpoint', None)
         return next((host for host, compute in self.computes.items()
-                     if compute.manager is manager and self.is_dead(host)),
+                     if compute.manager is manager
+                     and (self.is_dead(host) or host in self.slow)),
                     None)
 
     def start_compute(self, host):
@@ -114,6 +149,10 @@ class CrashTestCase(base.TestCase):
         compute.manager._waiting_live_migrations.clear()
         compute.stop()
         self.start_compute(host)
+        self.deliver()
+
+    def deliver(self):
+        """Hand out what has waited for services that are there by now."""
         waiting, self._waiting = self._waiting, []
         for whose, incoming in waiting:
             self.computes[whose].rpcserver.dispatcher.dispatch(incoming)

@@ -10,13 +10,16 @@ import collections
 import ddt
 
 from compute_hyperv.sim import guestdisks
-from compute_hyperv.sim import vm as sim_vm
-from tests.functional import base
+from compute_hyperv.sim import jobs
 from tests.functional import crashcase
 from tests.functional import sweepcase
 from tests.functional import test_b_crashmoves
 
 HANDS = 8 if sweepcase.WHOLE else 24
+#: Of what makes few calls.
+FEW_HANDS = 2 if sweepcase.WHOLE else 9
+#: Of what takes long.
+MANY_HANDS = 12 if sweepcase.WHOLE else 80
 
 
 class LifeCase(crashcase.ServerCrashCase):
@@ -54,22 +57,26 @@ class LifeCase(crashcase.ServerCrashCase):
         self.act(action, body)
         self.wait(status)
 
-    def check_runs(self, what):
-        """With its own data, drives and files, as at first."""
+    def check_data(self, what):
+        """It runs with its own data."""
         self.assertEqual('ACTIVE', self.wait('ACTIVE', 'ERROR'), what)
         self.assertEqual('running', self.vm(self.server).state, what)
         self.assertEqual(crashcase.MARK, self.root().read(
             crashcase.MARK_AT, len(crashcase.MARK)), what)
+
+    def check_runs(self, what):
+        """With its own data, drives and files, as at first."""
+        self.check_data(what)
         self.until(lambda: len(self.before) == len(self.seen()),
                    f'{what}: {self.seen()}')
 
-    def sweep(self, name, calls, hand, begin, end):
+    def sweep(self, name, calls, hand, begin, end, hands=HANDS):
         """Kill at the calls of one hand.
 
         :param begin: the operation, which is not waited for.
         :param end: what is made of it, and whence it goes on; an outcome.
         """
-        own = self.share(calls, len(calls), hand, HANDS)
+        own = self.share(calls, len(calls), hand, hands)
         outcomes = collections.Counter()
         for call in own:
             what = self.run_and_die(begin, *call)
@@ -137,6 +144,64 @@ class RescueLifeCrashFaultsTest(LifeCase):
 
 
 @ddt.ddt
+class PowerLifeCrashFaultsTest(LifeCase):
+    """A server whose guest is to stand still, or to go on."""
+
+    #: Of Nova's states: those of the VM.
+    STATES = {'ACTIVE': 'running', 'PAUSED': 'paused', 'SUSPENDED': 'saved'}
+
+    def there_and_back(self, action, back, status, hand):
+        """Kill in *action*, which leads to a status, and in the way back."""
+        self.boot_server()
+        self.whole(action, None, status)
+        self.whole(back, None, 'ACTIVE')
+        guest = self.guest()
+        for begin, end, before, after in ((action, back, 'ACTIVE', status),
+                                          (back, action, status, 'ACTIVE')):
+            calls = self.recorded(lambda: self.whole(begin, None, after))
+            self.whole(end, None, before)
+
+            def check(what, now):
+                self.assertIn(now, (before, after), what)
+                self.assertEqual(self.STATES[now],
+                                 self.vm(self.server).state, what)
+                if now == after:
+                    self.whole(end, None, before)
+
+            self.sweep(begin.capitalize(), calls, hand,
+                       lambda: self.act(begin), check, FEW_HANDS)
+            self.whole(begin, None, after)
+        self.check_runs(action)
+        self.assertEqual(guest, self.guest())
+
+    def guest(self):
+        """A guest that was saved goes on in another process."""
+        return self.vm(self.server).vm.worker.guest.boots
+
+    @ddt.data(*sweepcase.hands(FEW_HANDS, usual=1))
+    def test_pause(self, hand):
+        """A9, B6: Nova has the state that the VM has."""
+        self.there_and_back('pause', 'unpause', 'PAUSED', hand)
+
+    @ddt.data(*sweepcase.hands(FEW_HANDS, usual=1))
+    def test_suspend(self, hand):
+        """A9, B6: Nova has the state that the VM has."""
+        self.there_and_back('suspend', 'resume', 'SUSPENDED', hand)
+
+    def test_memory_is_being_saved_when_it_restarts(self):
+        """A9, B6: Hyper-V does not stop for nova-compute's end."""
+        self.boot_server()
+        with self.host.jobs.held(jobs.SAVE, 50):
+            self.act('suspend')
+            self.until(self.host.jobs.pending, 'half saved')
+            self.replace()
+            self.assertIsNone(self.state())
+        self.assertEqual('SUSPENDED', self.wait('SUSPENDED', 'ACTIVE'))
+        self.whole('resume', None, 'ACTIVE')
+        self.check_runs('saved while nova-compute was away')
+
+
+@ddt.ddt
 class ShelveLifeCrashFaultsTest(LifeCase):
 
     def shelve(self):
@@ -164,6 +229,36 @@ class ShelveLifeCrashFaultsTest(LifeCase):
 
         self.sweep('Shelve', calls, hand, self.shelve, end)
 
+    @ddt.data(*sweepcase.hands(MANY_HANDS, usual=1))
+    def test_unshelve(self, hand):
+        """A9, B12: it runs, or its image still has its data."""
+        self.boot_server()
+        self.whole_shelve()
+        calls = self.recorded(self.whole_unshelve)
+        self.whole_shelve()
+
+        def end(what, status):
+            if status == 'ERROR' and self.view().vm_names:
+                self.whole('reboot', {'type': 'HARD'}, 'ACTIVE')
+            elif status == 'ERROR':
+                self.whole('rebuild', {'imageRef': self.shelved_image()},
+                           'ACTIVE')
+            if status != 'SHELVED_OFFLOADED':
+                self.check_data(what)
+                self.whole_shelve()
+
+        self.sweep('Unshelve', calls, hand,
+                   lambda: self.act('unshelve'), end, MANY_HANDS)
+        self.whole_unshelve()
+        self.check_data('in the end')
+        self._delete_server(self.server)
+        self.fabric.assert_clean()
+
+    def shelved_image(self):
+        """What its data are in."""
+        return [image['id'] for image in self.glance.list()
+                if image['name'].endswith('-shelved')][-1]
+
 
 @ddt.ddt
 class RebuildLifeCrashFaultsTest(LifeCase):
@@ -189,80 +284,6 @@ class RebuildLifeCrashFaultsTest(LifeCase):
             self.check_runs(what)
 
         self.sweep('Rebuild', calls, hand, self.rebuild, end)
-
-
-class EvacuateCrash(test_b_crashmoves.MoveCrashCase):
-    """HV1 has failed; HV2 is killed while it builds the server."""
-
-    def fail(self):
-        self.computes['HV1'].stop()
-        self.processes['HV1'].kill()
-        self.view('HV1').request_state(self.vm(self.server), sim_vm.OFF)
-        self.force_down(True)
-
-    def force_down(self, down):
-        service, = self.api.get_services(binary='nova-compute', host='HV1')
-        self.api.put_service(service['id'], {'forced_down': down})
-
-    def evacuate(self):
-        self.api.post_server_action(self.server['id'],
-                                    {'evacuate': {'host': 'HV2'}})
-
-    def whole_evacuation(self):
-        self.evacuate()
-        self.until(lambda: self.api.get_server(self.server['id'])
-                   ['OS-EXT-SRV-ATTR:host'] == 'HV2' and self.status(),
-                   'evacuated')
-
-    def check(self, kills):
-        """Nothing is left at the target, and it can be evacuated again."""
-        self.fail()
-        for match in kills:
-            with self.fabric.faults.failing(host='HV2', match=match,
-                                            kill=True):
-                self.evacuate()
-                self.wait_for_death(match, 'HV2')
-            self.replace('HV2')
-            self.assertEqual('ERROR', self.until(self.status, match))
-            self.assertEqual([], self.view('HV2').vm_names, match)
-            self.check_left(match)
-        self.whole_evacuation()
-        self.assertEqual(1, len(self.view('HV2').vm_names))
-        self.check_moved()
-
-    KILLS = ('Msvm_VirtualSystemManagementService.DefineSystem',
-             'Msvm_VirtualSystemManagementService.AddResource*',
-             'Msvm_ComputerSystem.RequestStateChange')
-
-
-class EvacuateCrashTest(EvacuateCrash):
-
-    def check_left(self, what):
-        self.assertEqual([], [
-            name for name in self.driver('HV2')._win.files.list_dir(
-                base.INSTANCES_DIR) if name.startswith('instance-')], what)
-
-    def check_moved(self):
-        """It is a new server: its disk was HV1's."""
-
-    def test_evacuation(self):
-        """A9, B9: what was built is removed."""
-        self.check(self.KILLS)
-
-
-class SharedEvacuateCrashTest(base.SharedInstances, EvacuateCrash):
-
-    def check_left(self, what):
-        self.assertEqual(1, len([
-            name for name in self.left_on_share()
-            if name.startswith('instance-')]), what)
-
-    def check_moved(self):
-        self.check_data('HV2', 'in the end')
-
-    def test_evacuation_on_shared_storage(self):
-        """A9, L166: the only copy of the disks stays."""
-        self.check(self.KILLS)
 
 
 @ddt.ddt

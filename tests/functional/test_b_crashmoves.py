@@ -77,6 +77,16 @@ class MoveCrashCase(crashcase.ServerCrashCase):
         self.assertNotIn(self.api.get_migrations()[0]['status'],
                          ('pre-migrating', 'migrating'), what)
 
+    def unfinished(self, host):
+        """What Nova has noted as begun there and not as ended."""
+        admin = context.get_admin_context()
+        return [event for action in
+                objects.InstanceActionList.get_by_instance_uuid(
+                    admin, self.server['id'])
+                for event in objects.InstanceActionEventList.get_by_action(
+                    admin, action.id)
+                if event.host == host and event.finish_time is None]
+
     def names(self):
         """What there is of the server, on both hosts."""
         found = [(host, vm) for host in ('HV1', 'HV2')
@@ -132,6 +142,42 @@ class ResizeCrashFaultsTest(MoveCrashCase):
             self.assertEqual(used, self.usages(), what)
             self.check_books(what)
         self.whole_resize()
+        self.check_data('HV2', 'in the end')
+
+    #: What nova-compute was about to note, where, and what comes of it.
+    WORDS = (('old_vm_state', 'HV2', 'ACTIVE'),
+             ('resize_migrating', 'HV1', 'ACTIVE'),
+             ('resize_finish', 'HV2', 'VERIFY_RESIZE'))
+
+    @ddt.data(*sweepcase.hands(len(WORDS), usual=1))
+    def test_nova_ends_before_it_begins(self, hand):
+        """A9, B10: nothing is noted of what it was about to do."""
+        word, host, expected = self.WORDS[hand]
+        self.own_names, used = self.names(), self.usages()
+        self.last_words = (host, word)
+        self.resize()
+        self.wait_for_death(word, host)
+        self.replace(host)
+        self.assertEqual(expected, self.until(self.status, word))
+        if expected == 'VERIFY_RESIZE':
+            self.check_data('HV2', word)
+            self.revert()
+        self.check_at_source(word)
+        self.assertEqual(used, self.usages(), word)
+        self.check_books(word)
+        self.whole_resize()
+        self.check_data('HV2', 'in the end')
+
+    def test_target_restarts_before_the_source_has_begun(self):
+        """A9, B10: the source, which is slow, goes on."""
+        self.slow.add('HV1')
+        self.resize()
+        self.until(lambda: self._waiting, 'the source was asked')
+        self.until(lambda: not self.unfinished('HV2'), 'the target is done')
+        self.replace('HV2')
+        self.slow.clear()
+        self.deliver()
+        self.assertEqual('VERIFY_RESIZE', self.until(self.status, 'there'))
         self.check_data('HV2', 'in the end')
 
     def claiming(self):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 from unittest import mock
 
 from nova import objects
 
+from compute_hyperv import hostnotes
 from compute_hyperv.sim import vm as sim_vm
 from tests.unit import opscase
 
@@ -44,3 +46,37 @@ class TakeUpTest(opscase.OpsTestCase):
                 objects.Instance, 'save', autospec=True):
             self.assertIsNone(self.ops.volume_snapshots._give_up(
                 None, self.instance, note))
+
+
+class NotesTest(opscase.OpsTestCase):
+    """Notes of a killed service, which have come from another host."""
+
+    NOTE = {'volume': 'v', 'path': 'x.vhdx', 'state': 'PAUSED',
+            'limits': {}, 'merge': None}
+
+    def notes(self, host_name):
+        return hostnotes.HostNotes(self.paths, host_name)
+
+    def take_up(self, host_name):
+        self.define()
+        self.ops.power.start(self.instance)
+        self.notes(host_name).write(self.instance.name, hostnotes.RELEASED,
+                                    self.NOTE)
+        self.ops.held_volumes.take_up(self.instance)
+
+    def test_own_one_is_followed(self):
+        self.take_up('HV1')
+        self.assertEqual(sim_vm.PAUSED, self.vm().state)
+
+    def test_that_of_another_host_is_not(self):
+        """A9: the server has moved or was evacuated since."""
+        self.take_up('HV2')
+        self.assertEqual(sim_vm.RUNNING, self.vm().state)
+
+    def test_that_of_an_earlier_version_is_read(self):
+        path = self.notes('HV1')._path('name', hostnotes.RELEASED)
+        self.paths.make_dir(path.rpartition('\\')[0])
+        hostnotes.write_whole(self.paths, path,
+                              json.dumps(self.NOTE).encode())
+        self.assertEqual(self.NOTE, self.notes('HV2').read(
+            'name', hostnotes.RELEASED))

@@ -159,6 +159,24 @@ class LiveTest(opscase.OpsTestCase):
         self.rollback.assert_not_called()
 
 
+class LaterTest(opscase.OpsTestCase):
+    """What could not be done when the service started."""
+
+    def test_server_that_has_gone_meanwhile_is_forgotten(self):
+        """A9: there is nothing of it here, and never will be."""
+        self.instance.host = 'HV2'
+        with (mock.patch.object(objects.Instance, 'get_by_uuid',
+                                return_value=self.instance),
+              mock.patch.object(self.ops.interrupted, '_take_up_volumes',
+                                autospec=True) as take_up):
+            self.ops.interrupted._take_up_again(None, 'HV1',
+                                                self.instance.uuid)
+            take_up.assert_not_called()
+            self.ops.interrupted._take_up_again(None, 'HV2',
+                                                self.instance.uuid)
+            take_up.assert_called_once()
+
+
 class FailureTest(opscase.OpsTestCase):
 
     def test_the_service_starts_all_the_same(self):
