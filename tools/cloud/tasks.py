@@ -45,30 +45,40 @@ def run(tasks: Sequence[Task], show: progress.Progress,
     unknown = {need for task in tasks for need in task.after} - set(waiting)
     if unknown:
         raise ValueError(f'tasks need unknown tasks {sorted(unknown)}')
-    done: set[str] = set()
-    failures: list[BaseException] = []
-    running: dict[concurrent.futures.Future[None], str] = {}
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        while True:
-            if not failures:
-                for task in _ready(waiting, done):
-                    del waiting[task.name]
-                    running[pool.submit(_perform, task, show)] = task.name
-            if not running:
-                break
-            try:
-                ended = _first(running)
-            except KeyboardInterrupt:
-                processes.interrupt()
-                raise
-            for future in ended:
-                done.add(running.pop(future))
-                if future.exception():
-                    failures.append(future.exception())
+        try:
+            failures = _work(pool, waiting, show)
+        except KeyboardInterrupt:
+            # Wherever it strikes: leaving the pool waits for its threads.
+            processes.interrupt()
+            raise
     if failures:
         raise failures[0]
     if waiting:
         raise ValueError(f'tasks wait for each other: {sorted(waiting)}')
+
+
+def _work(pool: concurrent.futures.Executor, waiting: dict[str, Task],
+          show: progress.Progress) -> list[BaseException]:
+    """Run what is ready until nothing is, or something has failed.
+
+    :returns: the errors of tasks; what has begun is gone from *waiting*.
+    """
+    done: set[str] = set()
+    failures: list[BaseException] = []
+    running: dict[concurrent.futures.Future[None], str] = {}
+    while True:
+        if not failures:
+            for task in _ready(waiting, done):
+                del waiting[task.name]
+                running[pool.submit(_perform, task, show)] = task.name
+        if not running:
+            return failures
+        for future in _first(running):
+            done.add(running.pop(future))
+            error = future.exception()
+            if error is not None:
+                failures.append(error)
 
 
 def _ready(waiting: dict[str, Task], done: set[str]) -> list[Task]:

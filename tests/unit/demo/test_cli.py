@@ -34,6 +34,23 @@ sys.exit(cli.main(sys.argv[1:]))
 '''
 
 
+# The signal comes while the next task is handed to its thread.
+_WAITS_EARLY = '''
+import os, signal
+from cloud import cli, processes, tasks
+def up(args, show):
+    def ready(waiting, done, find=tasks._ready):
+        for task in find(waiting, done):
+            yield task
+            os.kill(os.getpid(), signal.SIGINT)
+    tasks._ready = ready
+    tasks.run([tasks.Task("a", "Waiting", lambda: processes.until(
+        lambda: False, 600, "never"))], show)
+cli._COMMANDS["up"] = up
+sys.exit(cli.main(sys.argv[1:]))
+'''
+
+
 @ddt.ddt
 class CommandTest(unittest.TestCase):
 
@@ -105,3 +122,13 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(2, shown.count('stop '), shown)
         self.assertIn('goes on from here', shown)
         self.assertNotIn('Traceback', shown)
+
+    def test_interruption_between_two_tasks_ends_what_waits(self):
+        done = subprocess.run(
+            [*_DEMO[:2], re.sub('; from cloud.*', '', _DEMO[2]) +
+             _WAITS_EARLY, 'up', '--dir', str(self.folder)], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.default_int_handler), check=False)
+        self.assertEqual(130, done.returncode, done.stdout)
+        self.assertIn('stop ', done.stdout)
