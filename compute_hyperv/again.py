@@ -27,7 +27,7 @@ class Again:
 
     def __init__(self, first_s: float = _FIRST_S) -> None:
         self._first_s = first_s
-        self._stopping = threading.Event()
+        self._ended = threading.Event()
 
     def start(self, what: str, call: Callable[..., object],
               *args: Any) -> None:
@@ -36,17 +36,22 @@ class Again:
         :param what: names it in the log.
         """
         LOG.info("%s: will be tried again until it works.", what)
-        threading.Thread(target=self._run, args=(what, call, args),
+        threading.Thread(target=self._run, args=(self._ended, what, call,
+                                                 args),
                          daemon=True, name=f'again-{what}').start()
 
     def stop(self) -> None:
-        """End with the service; idempotent."""
-        self._stopping.set()
+        """End what was started, with the service; idempotent.
 
-    def _run(self, what: str, call: Callable[..., object],
-             args: tuple[Any, ...]) -> None:
+        nova-compute may begin anew in the same process, with new calls.
+        """
+        self._ended.set()
+        self._ended = threading.Event()
+
+    def _run(self, ended: threading.Event, what: str,
+             call: Callable[..., object], args: tuple[Any, ...]) -> None:
         pause_s = self._first_s
-        while not self._stopping.wait(pause_s):
+        while not ended.wait(pause_s):
             try:
                 call(*args)
                 LOG.info("%s: done at last.", what)
