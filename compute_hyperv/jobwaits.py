@@ -99,10 +99,20 @@ def end(win: Any, vm_name: str, *, timeout_s: float, option: str,
 
 def still_running(win: Any, vm_name: str, timeout_s: float,
                   option: str) -> errors.JobsStillRunning:
-    """The error for jobs on a VM that took longer than an option allows."""
+    """The error for jobs on a VM that took longer than an option allows.
+
+    That the host cannot tell which ones, or has no such VM any more, changes
+    nothing about that.
+    """
+    try:
+        jobs = '; '.join(win.jobs(vm_name)) or 'no job'
+    except Exception as exc:
+        if not errors.is_expected(exc):
+            raise
+        jobs = f'unknown ({errors.text_of(exc)})'
     return errors.JobsStillRunning(
-        vm_name=vm_name, timeout_s=timeout_s, option=option,
-        what='jobs', jobs='; '.join(win.jobs(vm_name)) or 'no job')
+        vm_name=vm_name, timeout_s=timeout_s, option=option, what='jobs',
+        jobs=jobs)
 
 
 def _name(job: Any) -> str:

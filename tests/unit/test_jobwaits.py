@@ -53,6 +53,20 @@ class EndTest(opscase.OpsTestCase):
         self.ops.power.destroy(self.instance.name)
         self.end()
 
+    def still_running(self):
+        return str(jobwaits.still_running(
+            self.ops.win, self.instance.name, 1.5, 'its_option'))
+
+    def test_vm_that_goes_before_its_jobs_are_named_has_none(self):
+        self.ops.power.destroy(self.instance.name)
+        self.assertRegex(self.still_running(), 'its_option.*not found')
+
+    def test_host_that_cannot_name_jobs_hides_no_limit(self):
+        """L008: whoever waited hears which limit it was."""
+        with self.fabric.faults.failing(kind='query', times=None,
+                                        code=0x80041001):
+            self.assertRegex(self.still_running(), 'its_option.*unknown')
+
 
 class JobLimitTest(opscase.OpsTestCase):
 
