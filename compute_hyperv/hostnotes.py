@@ -32,17 +32,18 @@ _ATTEMPTS = 3
 _PAUSE_S = 0.2
 
 
-def write_whole(paths: paths_module.Paths, path: str,
-                content: bytes) -> None:
+def write_whole(paths: paths_module.Paths, path: str, content: bytes,
+                is_new: bool = False) -> None:
     """Write a small file: it has its old content, or all of the new.
 
+    :param is_new: there must not be such a file yet.
     :raises OSError: the old one.
     """
     partial = f'{path}.part'
     try:
         with paths.open(partial, 'wb') as stream:
             stream.write(content)
-        paths.replace(partial, path)
+        (paths.rename if is_new else paths.replace)(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):
             paths.remove(partial)

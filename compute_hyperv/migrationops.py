@@ -32,6 +32,7 @@ from oslo_log import log as logging
 
 from compute_hyperv import arrivals
 from compute_hyperv import errors
+from compute_hyperv import hostnotes
 from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import operation
@@ -272,10 +273,9 @@ class MigrationOps:
 
     def _put_aside(self, instance: Any, record: model.MoveRecord) -> None:
         home = self._paths.instance_dir(instance.name)
-        record_path = ntpath.join(record.directory, _RECORD)
-        with self._paths.open(f'{record_path}.part', 'wb') as stream:
-            stream.write(record.to_json().encode())
-        self._paths.rename(f'{record_path}.part', record_path)
+        hostnotes.write_whole(
+            self._paths, ntpath.join(record.directory, _RECORD),
+            record.to_json().encode(), is_new=True)
         if record.home is None:
             for name in record.file_names:
                 self._paths.rename(ntpath.join(home, name),
