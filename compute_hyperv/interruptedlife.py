@@ -71,14 +71,14 @@ class InterruptedLife:
         self._computes = computes
         self._again = again
 
-    def take_up(self, context: Any, host: str, instance: Any) -> bool:
-        """Whether an instance was in the middle of one of these.
+    def take_up(self, context: Any, host: str, instance: Any) -> None:
+        """Go on with an instance that was in the middle of one of these.
 
         :param host: Nova's name of this host, which has the instance.
         """
         task = instance.task_state
         if task not in _TAKEN_UP:
-            return False
+            return
         # Else the request waits for the service, and must find the task.
         if not interruptedbooks.was_at_work(
                 context, host, instance.uuid,
@@ -100,7 +100,6 @@ class InterruptedLife:
             self._arrive(context, host, instance)
         else:
             self._revert(context, host, instance)
-        return True
 
     def confirm(self, context: Any, host: str) -> None:
         """Have resizes from this host confirmed whose end was cut off."""
