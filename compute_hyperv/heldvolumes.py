@@ -66,13 +66,15 @@ class HeldVolumes:
         self._clock = clock
 
     @contextlib.contextmanager
-    def locked(self, instance: Any, volume_id: str) -> Iterator[None]:
+    def locked(self, instance: Any, volume_id: str,
+               timeout_s: float | None = None) -> Iterator[None]:
         """Nobody else here changes the instance inside the block.
 
+        :param timeout_s: how long it may wait, unless as long as usual.
         :raises InstanceNotRunning: it has no VM here.
         """
         with self._locks.held(locks.instance(instance.uuid),
-                              locks.chain(volume_id)):
+                              locks.chain(volume_id), timeout_s=timeout_s):
             if self._win.find_owner(instance.name) != instance.uuid:
                 raise exception.InstanceNotRunning(instance_id=instance.uuid)
             yield
@@ -162,19 +164,22 @@ class HeldVolumes:
                 self._drives.eject(name, drive)
             yield held
 
-    def take_up(self, instance: Any) -> None:
+    def take_up(self, instance: Any,
+                timeout_s: float | None = None) -> None:
         """Give back what a service that was killed had taken from a VM.
 
         It gets the file that it had, for that has all its data, and its
         power state; what was half merged is a chain again.
 
+        :param timeout_s: as for :meth:`locked`.
         :raises HyperVError: to be repeated.
         """
         note = self._notes.read(instance.name, hostnotes.RELEASED)
         if note is None:
             return
         with self._locks.held(locks.instance(instance.uuid),
-                              locks.chain(note['volume'])):
+                              locks.chain(note['volume']),
+                              timeout_s=timeout_s):
             if self._notes.read(instance.name, hostnotes.RELEASED) != note:
                 return      # of an operation that ran, and is over
             if self._win.find_owner(instance.name) == instance.uuid:

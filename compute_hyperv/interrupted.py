@@ -60,6 +60,9 @@ _BUILDING = (task_states.SCHEDULING, task_states.BLOCK_DEVICE_MAPPING,
              task_states.NETWORKING, task_states.SPAWNING)
 #: States in which Nova leaves an instance alone when it starts.
 _LEFT_ALONE = (vm_states.ERROR, vm_states.SOFT_DELETED, vm_states.DELETED)
+#: How long the service waits for the lock of an instance when it starts: a
+#: merge of checkpoints may hold it for hours.
+_LOCK_TIMEOUT_S = 1.0
 
 
 class Interrupted:
@@ -146,11 +149,11 @@ class Interrupted:
                         f'migration of {migration.instance_uuid}',
                         self._live.end_later, context, migration)
 
-    def _take_up_volumes(self, host: str, context: Any,
-                         instance: Any) -> None:
+    def _take_up_volumes(self, host: str, context: Any, instance: Any,
+                         timeout_s: float | None = _LOCK_TIMEOUT_S) -> None:
         """Nova clears the state that is Cinder's lock on the instance."""
-        self._held.take_up(instance)
-        self._snapshots.take_up(context, instance)
+        self._held.take_up(instance, timeout_s)
+        self._snapshots.take_up(context, instance, timeout_s)
         self._swaps.take_up(context, host, instance)
 
     def _take_up_again(self, context: Any, host: str, uuid: str) -> None:
@@ -159,7 +162,7 @@ class Interrupted:
         except exception.InstanceNotFound:
             return
         if instance.host == host:
-            self._take_up_volumes(host, context, instance)
+            self._take_up_volumes(host, context, instance, timeout_s=None)
 
     def _remove_planned(self, context: Any, host: str) -> None:
         """Remove planned VMs, which block the next migration.

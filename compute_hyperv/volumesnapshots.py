@@ -279,12 +279,14 @@ class VolumeSnapshots:
 
     # -- after a kill -----------------------------------------------------
 
-    def take_up(self, context: Any, instance: Any) -> None:
+    def take_up(self, context: Any, instance: Any,
+                timeout_s: float | None = None) -> None:
         """Bring to an end what a service that was killed had begun.
 
         The VM has its disk already (``heldvolumes``). What is done, Cinder
         hears of; what is not, it hears has failed.
 
+        :param timeout_s: how long it may wait for others to end first.
         :raises NovaException: to be repeated.
         """
         note = self._notes.read(instance.name, hostnotes.SNAPSHOT)
@@ -293,7 +295,7 @@ class VolumeSnapshots:
         LOG.warning("nova-compute ended in the middle of snapshot %s of "
                     "volume %s.", note['snapshot'], note['volume'],
                     instance=instance)
-        with self._held.locked(instance, note['volume']):
+        with self._held.locked(instance, note['volume'], timeout_s):
             if not self._is_noted(instance, note):
                 return
             is_over = self._end(context, instance, note)

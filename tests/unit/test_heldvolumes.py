@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import threading
 from unittest import mock
 
+from nova.compute import vm_states
 from nova import objects
 
 from compute_hyperv import hostnotes
+from compute_hyperv import locks
+from compute_hyperv import operation
 from compute_hyperv.sim import vm as sim_vm
 from tests.unit import opscase
+
+#: Only a failure waits that long.
+_TIMEOUT_S = 100
 
 
 class TakeUpTest(opscase.OpsTestCase):
@@ -46,6 +53,33 @@ class TakeUpTest(opscase.OpsTestCase):
                 objects.Instance, 'save', autospec=True):
             self.assertIsNone(self.ops.volume_snapshots._give_up(
                 None, self.instance, note))
+
+    @mock.patch.object(objects.Instance, 'get_by_uuid', autospec=True)
+    @mock.patch.object(objects.MigrationList, 'get_by_filters', autospec=True,
+                       return_value=())
+    @mock.patch.object(objects.BlockDeviceMappingList, 'get_by_instance_uuid',
+                       autospec=True, return_value=())
+    def test_service_that_starts_waits_for_no_merge(self, _bdms, _migrations,
+                                                    get_instance):
+        """A9: one of checkpoints holds the lock of its server for hours."""
+        self.instance.vm_state = vm_states.ACTIVE
+        self.instance.task_state = None
+        get_instance.return_value = self.instance
+        self.ops.held_volumes._notes.write(
+            self.instance.name, hostnotes.RELEASED,
+            {'volume': 'v', 'path': 'x.vhdx', 'state': 'PAUSED',
+             'limits': {}, 'merge': None})
+        self.addCleanup(self.ops.interrupted.stop)
+        start = threading.Thread(
+            target=self.ops.interrupted.process,
+            args=(None, 'HV1', [self.instance]))
+        with self.ops.vms._locks.held(locks.instance(self.instance.uuid)):
+            start.start()
+            start.join(_TIMEOUT_S)
+            self.assertFalse(start.is_alive())
+            self.assertEqual(sim_vm.RUNNING, self.vm().state)
+        operation.until(lambda: self.vm().state == sim_vm.PAUSED,
+                        what='the later attempt', timeout_s=_TIMEOUT_S)
 
 
 class NotesTest(opscase.OpsTestCase):
