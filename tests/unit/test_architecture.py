@@ -22,8 +22,8 @@ RANK = {
     'checkpoints': 2.5, 'commands': 2.5, 'guestmetadata': 2.5,
     'vmdrives': 2.5, 'vmnames': 2.5, 'vmdefinition': 2.7,
     'images': 3, 'diskops': 3, 'configdrive': 3, 'vifops': 3,
-    'hostops': 3, 'metricsops': 3, 'deviceops': 3, 'securityops': 3,
-    'connectors': 3, 'console.serialproxy': 3,
+    'hostops': 3, 'metricsops': 3, 'connectors': 3,
+    'console.serialproxy': 3,
     'cachenames': 3.5, 'imagecache': 4, 'instancefiles': 4, 'volumeops': 4,
     'console': 4,
     'livehost': 3, 'livechecks': 5.5, 'livewatch': 3.5,
@@ -41,7 +41,7 @@ RANK = {
     'volumemethods': 8.5,
     'driver': 9,
     'cluster.driver': 9.5,
-    'service': 10, 'validators': 10,
+    'service': 10,
 }
 
 #: What of Nova the driver may import. More needs a line in the document.
@@ -111,6 +111,26 @@ class LayersTest(unittest.TestCase):
         self.assertEqual([], [module.name
                               for module in source.driver_modules()
                               if rank(module.name) is None])
+
+    def test_every_layer_is_in_the_documentation(self):
+        text = (source.ROOT / 'doc' / 'source' / 'contributor'
+                / 'architecture.rst').read_text()
+        told = {}
+        for layer, names in re.findall(
+                r'^   \* - (\d+)\n     - (.*?)\n     -', text,
+                re.DOTALL | re.MULTILINE):
+            told.setdefault(int(layer), []).extend(
+                re.findall(r'``([\w.]+)``', names))
+        layers = {}
+        for name, number in RANK.items():
+            layers.setdefault(int(number), []).append(name)
+        self.assertEqual(
+            {layer: sorted(names) for layer, names in layers.items()},
+            {layer: sorted(names) for layer, names in told.items()})
+
+    def test_every_name_with_a_layer_is_one_of_a_module(self):
+        there = {module.name for module in source.driver_modules()}
+        self.assertEqual([], [name for name in RANK if name not in there])
 
     def test_modules_import_only_lower_layers(self):
         upward = []
