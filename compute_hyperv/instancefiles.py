@@ -4,7 +4,8 @@
 A directory has the name of the instance, and such names come again: in a
 database made anew, in another cloud on the same host or share. What somebody
 else left there is never built over, and not deleted either. Nova asks for a
-deletion after each build that failed, also after one that was refused.
+deletion after each build that failed, also after one that was refused, and
+later, when this service may be another one: the instance carries a mark.
 """
 
 from typing import Any
@@ -20,6 +21,10 @@ from compute_hyperv import paths as paths_module
 
 LOG = logging.getLogger(__name__)
 
+#: In the system metadata: the host on which its directory is another's. Nova
+#: saves it with the failure of the build or move.
+REFUSED_KEY = 'hyperv_refused_by'
+
 
 class InstanceFiles:
     """Makes and deletes the directories of instances."""
@@ -27,7 +32,8 @@ class InstanceFiles:
     def __init__(self, win: oswin.Win, paths: paths_module.Paths) -> None:
         self._win = win
         self._paths = paths
-        #: Instances that were refused, for their directory is another's.
+        #: Instances that were refused, for their directory is another's. A
+        #: deletion that waited meanwhile does not have the mark.
         self._refused: set[str] = set()
 
     def claim(self, instance: Any, but: str | None = None) -> None:
@@ -38,14 +44,20 @@ class InstanceFiles:
         :param but: as for :meth:`refuse_existing`.
         :raises InstanceExists: a VM or a disk of that name.
         """
-        self._refused.discard(instance.uuid)
+        self._forgive(instance)
         try:
             self.refuse_existing(instance, but)
         except exception.InstanceExists:
             self._refused.add(instance.uuid)
-            if self._win.find_owner(instance.name) == instance.uuid:
-                self._refused.discard(instance.uuid)
+            instance.system_metadata[REFUSED_KEY] = self._win.name
+            self.recognize(instance)
             raise
+
+    def recognize(self, instance: Any) -> None:
+        """Take the directory for the instance's own if its VM is here."""
+        if (self._is_refused(instance) and
+                self._win.find_owner(instance.name) == instance.uuid):
+            self._forgive(instance)
 
     def refuse_existing(self, instance: Any, but: str | None = None) -> None:
         """Refuse to build over what is there.
@@ -110,5 +122,14 @@ class InstanceFiles:
 
     def _is_another_s(self, instance: Any) -> bool:
         owner = self._win.find_owner(instance.name)
-        return (instance.uuid in self._refused
+        return (self._is_refused(instance)
                 or owner not in (None, instance.uuid))
+
+    def _is_refused(self, instance: Any) -> bool:
+        host = instance.system_metadata.get(REFUSED_KEY, '')
+        return (instance.uuid in self._refused
+                or host.lower() == self._win.name.lower())
+
+    def _forgive(self, instance: Any) -> None:
+        self._refused.discard(instance.uuid)
+        instance.system_metadata.pop(REFUSED_KEY, None)

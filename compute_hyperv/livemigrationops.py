@@ -271,6 +271,7 @@ class LiveMigrationOps:
         :raises VirtualInterfacePlugException: it has no network.
         """
         self._expected.pop(instance.uuid, None)
+        self._at_last(instance, self._vms.files.recognize, instance)
         self._insist(self._vifs.plug_all, instance, network_info)
         self._metrics.enable_vm(instance.name)
         self._metrics.enable_nics(vif['id'] for vif in network_info or ())

@@ -104,14 +104,12 @@ class VMOps:
         """Make the VM of an instance and start it.
 
         Refusals come first, before the host is touched; after that, whatever
-        fails is undone.
+        fails is undone. An instance that is evacuated to a host that sees its
+        disks keeps them. One that is unshelved gets a full copy of its image,
+        which Nova deletes afterwards.
 
         :param network_info: may block and raise when it is iterated.
         :param block_device_info: Nova's dict, new style.
-        An instance that is evacuated to a host that sees its disks keeps
-        them. One that is unshelved gets a full copy of its image, which Nova
-        deletes afterwards.
-
         :raises InstanceExists: a VM or disk of that name is there; it is
             left alone.
         """
@@ -330,6 +328,7 @@ class VMOps:
             with _keeping_its_networks():
                 stack.enter_context(self._locks.held(*wanted))
                 progress.step('machine')
+                self.files.recognize(instance)
                 removed = self.remove_vm(instance.name, instance.uuid)
             progress.step('volumes')
             self._volumes.disconnect_all(block_device_info, force=True)

@@ -231,6 +231,23 @@ class OtherHostTest(MoveTest):
         self._delete_server(server)
         self.fabric.assert_clean()
 
+    def test_what_was_there_first_outlives_a_refused_arrival(self):
+        """L002: also when another nova-compute is asked to delete it."""
+        server = self.boot()
+        name = server['OS-EXT-SRV-ATTR:instance_name']
+        root = ntpath.join(base.INSTANCES_DIR, name, 'root.vhdx')
+        win = self.driver('HV2')._win
+        win.files.make_dirs(ntpath.dirname(root))
+        win.vhd.create_dynamic_vhd(root, 1 << 30)
+        self.api.post_server_action(server['id'], {'migrate': {}})
+        server = self._wait_for_state_change(server, 'ERROR')
+        self.assertEqual('HV2', self.host_of(server))
+
+        self.restart_compute('HV2')
+        self._delete_server(server)
+
+        self.assertTrue(self.view('HV2').exists(root))
+
     def resize_in_vain(self, server, flavor_id):
         self.api.post_server_action(
             server['id'], {'resize': {'flavorRef': flavor_id}})

@@ -5,6 +5,7 @@ import ddt
 from nova import exception
 
 from compute_hyperv import errors
+from compute_hyperv import instancefiles
 from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv.sim import jobs
@@ -193,6 +194,36 @@ class DestroyTest(VMCase):
         self.assertTrue(self.vms.files.try_to_delete(self.instance))
         self.assertTrue(self.paths.exists(root))
         self.vms.files.claim(self.instance, but=root)
+        self.destroy()
+        self.check_gone()
+
+    def test_what_was_there_first_stays_for_the_next_service(self):
+        """L002: which has the instance from Nova's database only."""
+        root = self.paths.root_path(self.instance.name, 'vhdx')
+        self.paths.make_dir(self.paths.instance_dir(self.instance.name))
+        self.win.vhd.create_dynamic_vhd(root, 1 << 30)
+        self.assertRaises(exception.InstanceExists, self.vms.files.claim,
+                          self.instance)
+        self.vms.files = instancefiles.InstanceFiles(self.win, self.paths)
+        self.destroy()
+        self.assertTrue(self.vms.files.try_to_delete(self.instance))
+        self.assertTrue(self.paths.exists(root))
+
+    def test_vm_that_came_later_goes_with_its_files(self):
+        """L002: a live migration brings it to where it was refused."""
+        other = self.paths.root_path(self.instance.name, 'vhdx')
+        self.paths.make_dir(self.paths.instance_dir(self.instance.name))
+        self.win.vhd.create_dynamic_vhd(other, 1 << 30)
+        self.assertRaises(exception.InstanceExists, self.vms.files.claim,
+                          self.instance)
+        self.paths.remove(other)
+        self.define()
+        self.destroy()
+        self.check_gone()
+
+    def test_refusal_of_another_host_is_none_here(self):
+        self.instance.system_metadata[instancefiles.REFUSED_KEY] = 'HV2'
+        self.define()
         self.destroy()
         self.check_gone()
 
