@@ -154,7 +154,7 @@ class Interrupted:
         """Nova clears the state that is Cinder's lock on the instance."""
         self._held.take_up(instance, timeout_s)
         self._snapshots.take_up(context, instance, timeout_s)
-        self._swaps.take_up(context, host, instance)
+        self._swaps.take_up(context, host, instance, timeout_s)
 
     def _take_up_again(self, context: Any, host: str, uuid: str) -> None:
         try:

@@ -74,17 +74,19 @@ class InterruptedSwaps:
         #: What has begun later is not interrupted.
         self._since = timeutils.utcnow(with_timezone=True)
 
-    def take_up(self, context: Any, host: str, instance: Any) -> None:
+    def take_up(self, context: Any, host: str, instance: Any,
+                timeout_s: float | None = None) -> None:
         """End what a service that was killed had begun with an instance.
 
         :param host: Nova's name of this host.
+        :param timeout_s: how long it may wait for others to end first.
         :raises NovaException: to be repeated.
         """
         for action in self._unfinished(context, host, instance):
             note = self._notes.read(instance.name, hostnotes.SWAP)
             if note is not None and note['request'] != action.request_id:
                 note = None
-            is_done = self._end(context, instance, note)
+            is_done = self._end(context, instance, note, timeout_s)
             _finish(context, instance, action, is_done)
             if note is not None:
                 self._notes.remove(instance.name, hostnotes.SWAP)
@@ -101,7 +103,8 @@ class InterruptedSwaps:
                         context, action.id)):
                 yield action
 
-    def _end(self, context: Any, instance: Any, note: _Note | None) -> bool:
+    def _end(self, context: Any, instance: Any, note: _Note | None,
+             timeout_s: float | None) -> bool:
         """Whether the volume has moved."""
         move = self._find(context, instance, note)
         if move is None:
@@ -109,7 +112,7 @@ class InterruptedSwaps:
                         "it was not.", instance=instance)
             return False
         volume_id = move.mapping.volume_id
-        with self._held.locked(instance, volume_id):
+        with self._held.locked(instance, volume_id, timeout_s):
             connection = self._connection(context, move)
             has_moved = self._swap.has_moved(instance, volume_id, connection,
                                              note)
