@@ -31,6 +31,8 @@ LOG = logging.getLogger(__name__)
 _ATTEMPTS = 3
 #: Cinder's empty file, out of the way until the data is there.
 _ASIDE = '.empty'
+#: What ``paths.copy`` writes to first; killed, it leaves that.
+_PARTIAL = '.part'
 #: How long the service waits for jobs when it starts, seconds.
 _FIRST_LOOK_S = 10
 
@@ -123,9 +125,11 @@ class VolumeSwap:
              note: Mapping[str, Any] | None) -> None:
         """Let go of a volume to which none has moved; its file is empty."""
         if note is not None:
+            target = note['target']
             with contextlib.suppress(exception.DiskNotFound):
                 self._volumes.connect(new)
-            self._put_back(note['target'], note['target'] + _ASIDE)
+            self._paths.remove(target + _PARTIAL)
+            self._put_back(target, target + _ASIDE)
         self._volumes.release(new)
 
     def finish(self, instance: Any, volume_id: str,
