@@ -20,9 +20,9 @@ LOG = logging.getLogger(__name__)
 #: How the checkpoints made here are called; what is left of a process that
 #: was killed is known by it.
 NAME_PREFIX = 'OpenStack '
-#: File in the export directory: the WMI paths of the checkpoints that a VM
-#: had before, for Hyper-V makes one under another name first, and the type
-#: of its checkpoints, if that is changed meanwhile.
+#: File in the export directory: the host, the WMI paths of the checkpoints
+#: that a VM had before, for Hyper-V makes one under another name first, and
+#: the type of its checkpoints, if that is changed meanwhile.
 NOTE = 'checkpoints.json'
 #: Msvm_VirtualSystemSettingData.UserSnapshotType: production checkpoints,
 #: never one without the guest's help.
@@ -135,6 +135,7 @@ class Checkpoints:
     def note(self, vm_name: str, quiesced: bool) -> str:
         """What to write as :data:`NOTE` before :meth:`frozen`."""
         return json.dumps({
+            'host': self._win.name,
             'checkpoints': sorted(self._win.vm.get_vm_snapshots(vm_name)),
             'type': self._usual_type(vm_name) if quiesced else None})
 
@@ -146,7 +147,7 @@ class Checkpoints:
             what is not in there is of that one, whatever its name.
         :raises WaitTimeout: Hyper-V does not get it done.
         """
-        before, usual = _parsed(note, vm_name)
+        before, usual = _parsed(note, vm_name, self._win.name)
         if usual is not None and usual != self._usual_type(vm_name):
             self._restore_type(vm_name, usual)
         paths = {path for name in names
@@ -229,10 +230,13 @@ class Checkpoints:
             self._win.vm.remove_vm_snapshot(path)
 
 
-def _parsed(note: str, vm_name: str) -> tuple[set[str] | None, int | None]:
+def _parsed(note: str, vm_name: str,
+            host: str) -> tuple[set[str] | None, int | None]:
     """Checkpoints that were there before, and their type, of a NOTE.
 
-    None is what it does not tell; earlier releases noted no type.
+    None is what it does not tell; earlier releases noted neither type nor
+    host. That of another host, which the VM was evacuated from, tells
+    nothing of this host's checkpoints.
     """
     if not note:
         return None, None
@@ -240,8 +244,10 @@ def _parsed(note: str, vm_name: str) -> tuple[set[str] | None, int | None]:
         found = json.loads(note)
         if isinstance(found, list):
             found = {'checkpoints': found, 'type': None}
+        if found.get('host', host) != host:
+            return None, None
         return set(found['checkpoints']), found['type']
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
         LOG.warning("What a snapshot of %s noted is damaged: %s. Only "
                     "checkpoints named %s... are removed.", vm_name, exc,
                     NAME_PREFIX)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import collections.abc
-import ntpath
 
 from oslo_log import log as logging
 
@@ -19,8 +18,6 @@ LOG = logging.getLogger(__name__)
 #: VIRTUAL_STORAGE_TYPE_DEVICE_*, as os-win reports formats.
 _FORMATS = {1: model.DiskFormat.ISO, 2: model.DiskFormat.VHD,
             3: model.DiskFormat.VHDX}
-#: Extensions of what checkpoints put on top of disks.
-_ON_TOP = ('.avhd', '.avhdx')
 _SECTOR_BYTES = 512
 _VHD_FOOTER_BYTES = 512
 _VHD_HEADER_BYTES = 1024
@@ -141,33 +138,6 @@ class DiskOps:
     def set_parent(self, path: str, parent_path: str) -> None:
         """Let a differencing disk refer to its parent at another path."""
         self._win.vhd.reconnect_parent_vhd(path, parent_path)
-
-    def merge_checkpoints(self, directory: str) -> None:
-        """Give disks what they got on top of them by checkpoints.
-
-        For the directory of a VM that is not any more: nobody goes back to a
-        checkpoint, and what the guest wrote last is in the files on top.
-
-        :raises DiskOperationFailed: two are on top of one, and nobody can
-            tell which one the VM used. No file has changed.
-        """
-        parents = {
-            paths.normal(path): paths.normal(self.info(path).parent_path or '')
-            for name in self._paths.list_dir(directory)
-            if name.lower().endswith(_ON_TOP)
-            for path in (ntpath.join(directory, name),)}
-        if len(set(parents.values())) < len(parents):
-            raise errors.DiskOperationFailed(
-                reason=f'the disks in {directory} have checkpoints side by '
-                       'side; merge the one that the VM used')
-        while parents:
-            last = next(path for path in parents
-                        if path not in parents.values())
-            LOG.warning("%s, of a checkpoint, is merged into %s.", last,
-                        parents[last])
-            self._win.vhd.merge_vhd(last, delete_merged_image=False)
-            self._paths.remove(last)
-            del parents[last]
 
     def _resize(self, path: str, size_bytes: int) -> None:
         self._win.vhd.resize_vhd(path, size_bytes, is_file_max_size=False,

@@ -84,6 +84,8 @@ class HyperVDriver(volumemethods.VolumeMethods):
         self._service_host = host
 
     def process_instances_at_startup(self, context, instances):
+        self._ops.recovery.end_snapshots(
+            {instance.uuid for instance in instances})
         return self._ops.interrupted.process(context, self._service_host,
                                              instances)
 

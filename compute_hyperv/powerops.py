@@ -42,6 +42,7 @@ _LOOK_INTERVAL_S = 0.5
 class PowerOps:
     """Starts and stops VMs.
 
+    :param left: ``leftdisks.LeftDisks``.
     :param soft_reboot_s: how long a guest has to shut down in a soft reboot.
     :param jobs_timeout_s: how long pending jobs may take to be ended.
     :param operation_timeout_s: how long one change may take.
@@ -49,7 +50,7 @@ class PowerOps:
     """
 
     def __init__(self, *, win: oswin.Win, vifs: Any, console: Any,
-                 volumes: Any, metrics: Any, soft_reboot_s: int,
+                 volumes: Any, metrics: Any, left: Any, soft_reboot_s: int,
                  jobs_timeout_s: int, operation_timeout_s: int,
                  clock: operation.Clock = time) -> None:
         self._win = win
@@ -58,6 +59,7 @@ class PowerOps:
         self._volumes = volumes
         self._console = console
         self._metrics = metrics
+        self._left = left
         self._soft_reboot_s = soft_reboot_s
         self._jobs_timeout_s = jobs_timeout_s
         self._operation_timeout_s = operation_timeout_s
@@ -206,7 +208,13 @@ class PowerOps:
         """Run a VM that is off, paused or saved; serve its console."""
         if undo is not None:
             undo.on_failure(self._console.stop, instance.name)
-        self._change(instance.name, oswin.VMState.RUNNING)
+        try:
+            self._change(instance.name, oswin.VMState.RUNNING)
+        except Exception:
+            # An evacuation that was cut off may be why.
+            if not self._left.try_to_mend(instance.name):
+                raise
+            self._change(instance.name, oswin.VMState.RUNNING)
         self._console.start(instance.name, instance.uuid)
         self._metrics.enable_vm(instance.name)
         if self._metrics.enabled:

@@ -3,8 +3,6 @@
 
 Here is what can be told from the host alone; ``interrupted`` asks Nova.
 
-* Checkpoints that a snapshot left are merged, in the background; until then
-  the instance is locked. What it had copied is deleted.
 * Half-built VMs are those that spawn defined but did not finish: no NIC and
   no drive yet, off, and their directory holds no disk: that may be one which
   an evacuated instance, or one that moved, has had before. Nova's own
@@ -15,9 +13,15 @@ Here is what can be told from the host alone; ``interrupted`` asks Nova.
   are somebody else's.
 * Consoles of running VMs are served again.
 * VMs that an option cannot reach any more are named.
+
+Once Nova has told which instances are this host's, and not evacuated:
+
+* Checkpoints that a snapshot left are merged, in the background; until then
+  the instance is locked. What it had copied is deleted.
 """
 
 from collections.abc import Callable
+from collections.abc import Collection
 import ntpath
 import re
 import threading
@@ -27,6 +31,7 @@ from oslo_log import log as logging
 
 from compute_hyperv import checkpoints
 from compute_hyperv import errors
+from compute_hyperv import leftdisks
 from compute_hyperv import locks
 from compute_hyperv import oswin
 
@@ -53,6 +58,7 @@ class Recovery:
     def __init__(self, *, win: oswin.Win, paths: Any, console: Any,
                  image_cache: Any, locks: locks.Locks,
                  checkpoints: checkpoints.Checkpoints,
+                 left: leftdisks.LeftDisks,
                  limit_cpu_features: bool = False) -> None:
         self._win = win
         self._limit_cpu_features = limit_cpu_features
@@ -61,6 +67,7 @@ class Recovery:
         self._image_cache = image_cache
         self._locks = locks
         self._checkpoints = checkpoints
+        self._left = left
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -75,7 +82,6 @@ class Recovery:
         uuids, states = self._win.uuids(), self._win.states()
         self._try(self._remove_partial_files, 'Partial files')
         self._try(self._image_cache.drop_partials, 'Partial images')
-        self._try(self._end_snapshots, 'Checkpoints', uuids)
         for vm_name, uuid in sorted(uuids.items()):
             if states.get(vm_name) is oswin.VMState.OFF:
                 self._try(self._remove_half_built, f'VM {vm_name}', vm_name,
@@ -140,14 +146,23 @@ class Recovery:
                     any(map(_DISK.fullmatch, self._paths.list_dir(
                         self._paths.instance_dir(vm_name)))))
 
-    def _end_snapshots(self, uuids: dict[str, str]) -> None:
+    def end_snapshots(self, known: Collection[str]) -> None:
         """Undo what snapshots of a service that was killed left.
 
         A merge can take long: each has a thread, which holds the lock of
         its instance from before this returns.
+
+        :param known: uuids of the instances that Nova has here. Of what was
+            evacuated there may be a VM, too, but its files are another
+            host's if they are on storage that both see.
         """
+        self._try(self._end_snapshots, 'Checkpoints', known)
+
+    def _end_snapshots(self, known: Collection[str]) -> None:
         left = self._checkpoints.left()
-        for vm_name, uuid in sorted(uuids.items()):
+        for vm_name, uuid in sorted(self._win.uuids().items()):
+            if uuid not in known:
+                continue
             directory = self._paths.export_dir(vm_name)
             note = self._paths.read_bytes(
                 ntpath.join(directory, checkpoints.NOTE)).decode(
@@ -173,6 +188,7 @@ class Recovery:
 
     def _end_snapshot(self, vm_name: str, names: set[str],
                       note: str) -> None:
+        self._left.mend(vm_name)
         self._checkpoints.remove_left(vm_name, names, note)
         # Last, for the note is in there.
         self._paths.delete_tree(self._paths.export_dir(vm_name))

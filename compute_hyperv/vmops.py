@@ -16,6 +16,7 @@ from oslo_log import log as logging
 from compute_hyperv import errors
 from compute_hyperv import guestmetadata
 from compute_hyperv import instancefiles
+from compute_hyperv import leftdisks
 from compute_hyperv import locks
 from compute_hyperv import model
 from compute_hyperv import operation
@@ -36,9 +37,6 @@ _DRIVE_KINDS = {model.DriveType.DISK: oswin.DriveKind.DISK,
 #: Directory of an exported VM, and what is in it.
 Brought = tuple[str, model.MovedDefinition]
 
-#: Meanwhile the disks that are there are used.
-_OVER_DISKS = (task_states.REBUILD_SPAWNING, task_states.RESIZE_REVERTING)
-
 #: Name of the file that the image of an unshelved instance comes to.
 SHELVED_STEM = 'shelved-image'
 
@@ -54,7 +52,8 @@ class VMOps:
     def __init__(self, *, win: oswin.Win, planner: Any, paths: Any,
                  image_cache: Any, disks: Any, config_drive: Any,
                  volumes: Any, vifs: Any, power: Any, console: Any,
-                 locks: locks.Locks, force_destroy: bool) -> None:
+                 left: Any, locks: locks.Locks,
+                 force_destroy: bool) -> None:
         self._win = win
         self._planner = planner
         self._paths = paths
@@ -65,6 +64,7 @@ class VMOps:
         self._vifs = vifs
         self._power = power
         self._console = console
+        self._left = left
         self._locks = locks
         self._force_destroy = force_destroy
         self._definitions = vmdefinition.VmDefinitions(win, paths)
@@ -125,9 +125,9 @@ class VMOps:
         LOG.debug("Plan: %s", plan, instance=instance)
         with (self._locks.held(locks.instance(instance.uuid)),
               operation.Rollback(f'spawn of {instance.name}') as undo):
-            if instance.task_state in _OVER_DISKS:
-                # Its host may have died in the middle of a snapshot.
-                self._disks.merge_checkpoints(layout.instance_dir)
+            # Its host may have died in the middle of a snapshot.
+            left = self._left.merge(context, instance, layout.instance_dir,
+                                    block_device_info, undo)
             progress.step('image')
             plan = self._with_image(context, instance, image_meta, plan,
                                     layout, kept, undo)
@@ -138,7 +138,12 @@ class VMOps:
             self._make_disks(instance, plan, network_info, injected_files,
                              admin_password, undo)
             self.build(context, instance, plan, network_info,
-                       block_device_info, power_on, progress, undo)
+                       block_device_info, power_on and not left, progress,
+                       undo)
+            if left:
+                self._left.drop(left)
+                if power_on:
+                    self._power.start(instance, undo)
         LOG.info("Spawned in %.1f seconds.", progress.elapsed_s,
                  instance=instance)
 
@@ -175,7 +180,7 @@ class VMOps:
         A rebuild on the same host comes here after it deleted the disks. One
         that comes back from another cell has left all of them here.
         """
-        if instance.task_state not in _OVER_DISKS:
+        if instance.task_state not in leftdisks.OVER_DISKS:
             return None
         found: str | None = self._paths.find_root(instance.name)
         return found

@@ -356,10 +356,13 @@ class VolumeSnapshots:
             if not self._is_noted(instance, note):
                 return
             new_path = self._held.path(instance.name, volume_id)
-            self._take_back(instance, volume_id, new_path,
-                            self._chain(new_path)[1])
-            self._record(context, instance, volume_id)
-            self._remove_unused(instance, volume_id, new_path)
+            below = self._chain(new_path)[1:]
+            # Without a file below, it is no snapshot's; nor is another one.
+            if below and paths_module.same(
+                    new_path, _beside(new_path, note['new_file'])):
+                self._take_back(instance, volume_id, new_path, below[0])
+                self._record(context, instance, volume_id)
+                self._remove_unused(instance, volume_id, new_path)
             self._notes.remove(instance.name, hostnotes.SNAPSHOT)
 
     def _end_deletion(self, context: Any, note: Mapping[str, Any],

@@ -38,6 +38,7 @@ from compute_hyperv import interruptedlife
 from compute_hyperv import interruptedlive
 from compute_hyperv import interruptedmoves
 from compute_hyperv import interruptedswap
+from compute_hyperv import leftdisks
 from compute_hyperv import livechecks
 from compute_hyperv import livehost
 from compute_hyperv import livemigrationops
@@ -207,6 +208,14 @@ def _power(win: oswin.Win, **parts: Any) -> powerops.PowerOps:
         operation_timeout_s=CONF.hyperv.vm_operation_timeout, **parts)
 
 
+def _left_disks(win: oswin.Win, host_paths: paths.Paths,
+                disks: diskops.DiskOps, volumes: volumeops.VolumeOps
+                ) -> leftdisks.LeftDisks:
+    return leftdisks.LeftDisks(
+        win=win, paths=host_paths, disks=disks, volumes=volumes,
+        retry_interval_s=CONF.hyperv.volume_attach_retry_interval)
+
+
 def _metrics(win: oswin.Win, host: hostops.HostOps
              ) -> metricsops.MetricsOps:
     return metricsops.MetricsOps(
@@ -260,11 +269,12 @@ def _rescue(host_paths: paths.Paths,
 
 
 def _recovery(console: serialconsoleops.SerialConsoleOps,
-              common: dict[str, Any]) -> recovery.Recovery:
+              left: leftdisks.LeftDisks, common: dict[str, Any]
+              ) -> recovery.Recovery:
     return recovery.Recovery(
         win=common['win'], paths=common['paths'], locks=common['locks'],
         console=console, image_cache=common['image_cache'],
-        checkpoints=_checkpoints(common['win']),
+        checkpoints=_checkpoints(common['win']), left=left,
         limit_cpu_features=CONF.hyperv.limit_cpu_features)
 
 
@@ -314,13 +324,15 @@ def build(virtapi: Any) -> Ops:
         'vifs': _vifs(win, virtapi)}
     console = _console(win, host_paths)
     disks = diskops.DiskOps(win, host_paths)
-    power = _power(win, console=console, metrics=metrics, **common)
+    left = _left_disks(win, host_paths, disks, common['volumes'])
+    power = _power(win, console=console, metrics=metrics, left=left,
+                   **common)
     common |= {
         'win': win, 'planner': planner, 'paths': host_paths, 'disks': disks,
         'image_cache': _image_cache(win, host_paths, host_locks, disks),
         'power': power, 'locks': host_locks}
     vms = vmops.VMOps(
-        config_drive=_config_drive(host_paths), console=console,
+        config_drive=_config_drive(host_paths), console=console, left=left,
         force_destroy=CONF.hyperv.force_destroy_instances, **common)
     incoming = _arrivals(vms, common)
     moves = _migration(vms, incoming, common)
@@ -337,7 +349,7 @@ def build(virtapi: Any) -> Ops:
         image_cache=common['image_cache'], metrics=metrics, host=host,
         events=_events(win, console),
         interrupted=_interrupted(vms, moves, incoming, common | volume_parts),
-        recovery=_recovery(console, common))
+        recovery=_recovery(console, left, common))
 
 
 def check_programs() -> None:

@@ -25,7 +25,7 @@ RANK = {
     'hostops': 3, 'metricsops': 3, 'connectors': 3,
     'console.serialproxy': 3,
     'cachenames': 3.5, 'imagecache': 4, 'instancefiles': 4, 'volumeops': 4,
-    'console': 4,
+    'console': 4, 'leftdisks': 4.5,
     'livehost': 3, 'livechecks': 5.5, 'livewatch': 3.5,
     'hotplug': 5, 'powerops': 5, 'vmops': 5, 'snapshotops': 5,
     'hostnotes': 3, 'heldvolumes': 5.5, 'volumesnapshots': 6,

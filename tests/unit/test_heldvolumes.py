@@ -81,6 +81,21 @@ class TakeUpTest(opscase.OpsTestCase):
         operation.until(lambda: self.vm().state == sim_vm.PAUSED,
                         what='the later attempt', timeout_s=_TIMEOUT_S)
 
+    def test_file_that_is_on_top_of_nothing_is_not_given_up(self):
+        """A9: there is nothing that it could be merged into."""
+        path = rf'{self.INSTANCES_DIR}\new.vhdx'
+        self.win.vhd.create_dynamic_vhd(path, 1 << 26)
+        note = {'volume': 'v', 'snapshot': 's', 'new_file': 'new.vhdx'}
+        snapshots = self.ops.volume_snapshots
+        snapshots._notes.write(self.instance.name, hostnotes.SNAPSHOT, note)
+        with (mock.patch.object(objects.Instance, 'save', autospec=True),
+              mock.patch.object(self.ops.held_volumes, 'path',
+                                return_value=path)):
+            snapshots._give_up(None, self.instance, note)
+        self.assertIsNone(snapshots._notes.read(
+            self.instance.name, hostnotes.SNAPSHOT))
+        self.assertTrue(self.paths.exists(path))
+
 
 class NotesTest(opscase.OpsTestCase):
     """Notes of a killed service, which have come from another host."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
+import json
 from unittest import mock
 import uuid
 
@@ -18,8 +19,13 @@ class RecoveryTest(opscase.OpsTestCase):
 
     def run_recovery(self):
         with self.assertLogs('compute_hyperv.recovery', 'WARNING') as logs:
-            self.ops.recovery.run()
+            self.run_all()
         return '\n'.join(logs.output)
+
+    def run_all(self, *known):
+        """As the driver does, with the instances that Nova has here."""
+        self.ops.recovery.run()
+        self.ops.recovery.end_snapshots(known or [self.instance.uuid])
 
     def write(self, name):
         path = f'{self.paths.instance_dir(self.instance.name)}\\{name}'
@@ -186,13 +192,40 @@ class RecoveryTest(opscase.OpsTestCase):
         self.assertTrue(disk.endswith('.avhdx'))
         self.assertEqual({}, self.ops.snapshots._checkpoints.left())
 
+    def test_snapshot_of_what_was_evacuated_is_another_host_s(self):
+        """A9, L166: on shared storage it may be under way."""
+        self.run_with_disk()
+        self.take_checkpoint('OpenStack snapshot 1')
+        export = self.paths.export_dir(self.instance.name)
+        self.paths.make_dir(export)
+        self.run_all('of another instance')
+        self.assertEqual(['OpenStack snapshot 1'], self.checkpoint_names())
+        self.assertTrue(self.paths.exists(export))
+
+    def test_note_of_another_host_tells_nothing_of_this_one(self):
+        """A9: the instance was evacuated from there."""
+        self.run_with_disk()
+        export = self.paths.export_dir(self.instance.name)
+        self.paths.make_dir(export)
+        note = json.loads(self.ops.snapshots._checkpoints.note(
+            self.instance.name, True))
+        with self.paths.open(f'{export}\\{checkpoints.NOTE}', 'w') as stream:
+            stream.write(json.dumps(note | {'host': 'HV7', 'type': 4}))
+        self.take_checkpoint('before the upgrade')
+        self.merged()
+        self.assertEqual(['before the upgrade'], self.checkpoint_names())
+        self.assertEqual(note['type'],
+                         self.ops.snapshots._checkpoints._usual_type(
+                             self.instance.name))
+        self.assertFalse(self.paths.exists(export))
+
     def test_export_without_a_checkpoint_is_deleted(self):
         self.define()
         export = self.paths.export_dir(self.instance.name)
         self.paths.make_dir(export)
         theirs = self.paths.export_dir('instance-ffffffff')
         self.paths.make_dir(theirs)     # of another host, on a share
-        self.ops.recovery.run()
+        self.ops.recovery.end_snapshots([self.instance.uuid])
         self.assertFalse(self.paths.exists(export))
         self.assertTrue(self.paths.exists(theirs))
 
