@@ -75,6 +75,18 @@ def is_on_top(path: str) -> bool:
     return path.lower().endswith(_ON_TOP)
 
 
+def refuse_checkpoint(path: str, volume_id: str) -> None:
+    """Refuse what needs the file that Cinder knows of a volume.
+
+    :param path: the file that the VM has.
+    :raises DiskOperationFailed: it is of a checkpoint.
+    """
+    if is_on_top(path):
+        raise errors.DiskOperationFailed(
+            reason=f'volume {volume_id} has a checkpoint, {path}; remove the '
+                   'checkpoint first')
+
+
 class LeftDisks:
     """Merges what checkpoints left.
 

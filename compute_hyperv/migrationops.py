@@ -212,7 +212,8 @@ class MigrationOps:
             if path and paths.is_below(path, home):
                 disks.append(self._describe_disk(path, drive.slot))
             elif path or drive.is_physical:
-                _refuse_checkpoint(path, drive.tag)
+                # The target connects the file that Cinder knows.
+                leftdisks.refuse_checkpoint(path or '', drive.tag)
                 volumes[drive.tag] = drive.slot
         directory = self._paths.revert_dir(instance.name)
         return model.MoveRecord(
@@ -341,17 +342,6 @@ class MigrationOps:
                         block_device_info: Any) -> None:
         if self._win.state(instance.name) is not oswin.VMState.RUNNING:
             self._power.power_on(instance, network_info, block_device_info)
-
-
-def _refuse_checkpoint(path: str | None, volume_id: str) -> None:
-    """Let no volume be left behind without what the guest wrote last.
-
-    The target connects the file that Cinder knows.
-    """
-    if path and leftdisks.is_on_top(path):
-        raise exception.ResizeError(
-            reason=f'volume {volume_id} has a checkpoint, {path}; remove it '
-                   'first')
 
 
 def _unchanged(exc: Exception) -> Exception:

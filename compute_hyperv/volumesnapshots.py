@@ -37,6 +37,7 @@ from compute_hyperv import diskops
 from compute_hyperv import errors
 from compute_hyperv import heldvolumes
 from compute_hyperv import hostnotes
+from compute_hyperv import leftdisks
 from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths as paths_module
@@ -174,6 +175,7 @@ class VolumeSnapshots:
     def _create(self, context: Any, instance: Any, volume_id: str,
                 snapshot_id: str, new_file: str) -> None:
         path = self._held.path(instance.name, volume_id)
+        leftdisks.refuse_checkpoint(path, volume_id)
         new_path = _beside(path, new_file)
         is_there = self._paths.exists(new_path)
         if is_there and not self._is_child(new_path, path):
@@ -217,6 +219,7 @@ class VolumeSnapshots:
     def _delete(self, instance: Any, volume_id: str,
                 info: Mapping[str, Any]) -> None:
         path = self._held.path(instance.name, volume_id)
+        leftdisks.refuse_checkpoint(path, volume_id)
         merged = _beside(path, info.get('file_to_merge'))
         chain = self._chain(path)
         place = next((number for number, link in enumerate(chain)

@@ -235,6 +235,19 @@ class VolumeSnapshotTest(SnapshotCase):
         self.assertEqual(['error'], self.cinder.snapshot(volume).told)
         self.assertEqual('running', self.vm(server).state)
 
+    def test_volume_with_a_checkpoint_is_refused(self):
+        """L106: of Hyper-V; Cinder does not know the file on top."""
+        server, volume, snapshot = self.with_snapshot()
+        utils = self.driver()._win.vm
+        utils.take_vm_snapshot(self.vm(server).vm.name, 'of a person')
+        self.assertEqual(['error'], self.cinder.snapshot(volume).told)
+        self.assertEqual('error_deleting',
+                         self.cinder.delete_snapshot(snapshot))
+        checkpoint, = utils.get_vm_snapshots(self.vm(server).vm.name)
+        utils.remove_vm_snapshot(checkpoint)
+        self.check_uses(server, volume, snapshot.file)
+        self.drop(snapshot)
+
     def test_operations_of_one_instance_do_not_overlap(self):
         """L106: refused, by Nova and by a host that was asked before."""
         server, volume, snapshot = self.with_snapshot()

@@ -6,7 +6,6 @@ import json
 
 import ddt
 from nova.compute import task_states
-from nova import exception
 
 from compute_hyperv import errors
 from compute_hyperv import leftdisks
@@ -209,7 +208,7 @@ class MoveTest(LeftCase):
         flavor = self.instance.flavor
         self.ops.migration._describe(self.instance, flavor)
         self.win.vm.take_vm_snapshot(self.instance.name, 'of a person')
-        with self.assertRaisesRegex(exception.ResizeError, 'checkpoint'):
+        with self.assertRaisesRegex(errors.DiskOperationFailed, 'checkpoint'):
             self.ops.migration._describe(self.instance, flavor)
 
 
