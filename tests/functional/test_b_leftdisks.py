@@ -15,13 +15,15 @@ from nova import context
 from nova import objects
 import pyvhdi
 
+from compute_hyperv import leftdisks
 from compute_hyperv.sim import disks as sim_disks
 from compute_hyperv.sim import guestdisks
 from compute_hyperv.sim import install
+from compute_hyperv.sim import vm as sim_vm
 from tests.functional import base
 from tests.functional import exports
 from tests.functional import sweepcase
-from tests.functional import test_b_crashlife
+from tests.functional import test_b_crashmoves
 from tests.functional import volumecase
 
 GEN2 = {'hw_machine_type': 'hyperv-gen2'}
@@ -36,7 +38,7 @@ KILLS = (('virtdisk.MergeVirtualDisk', True),
 
 
 class LeftDisksCase(volumecase.VolumeTestCase,
-                    test_b_crashlife.EvacuateCrash):
+                    test_b_crashmoves.MoveCrashCase):
     """A server with an SMB volume on HV1, which dies with a checkpoint."""
 
     def setUp(self):
@@ -50,6 +52,27 @@ class LeftDisksCase(volumecase.VolumeTestCase,
             flavor_id=self.flavor(disk_gib=1, ephemeral_gib=1))
         self.volume = self.cinder.add_volume(kind=exports.SMB)
         self.attach(self.server, self.volume)
+
+    def lose(self):
+        """HV1 has failed."""
+        self.computes['HV1'].stop()
+        self.processes['HV1'].kill()
+        self.view('HV1').request_state(self.vm(self.server), sim_vm.OFF)
+        self.force_down(True)
+
+    def force_down(self, down):
+        service, = self.api.get_services(binary='nova-compute', host='HV1')
+        self.api.put_service(service['id'], {'forced_down': down})
+
+    def evacuate(self):
+        self.api.post_server_action(self.server['id'],
+                                    {'evacuate': {'host': 'HV2'}})
+
+    def whole_evacuation(self):
+        self.evacuate()
+        self.until(lambda: self.api.get_server(self.server['id'])
+                   ['OS-EXT-SRV-ATTR:host'] == 'HV2' and self.status(),
+                   'evacuated', 30)
 
     def disks(self, server=None):
         vm = self.vm(server or self.api.get_server(self.server['id'])).vm
@@ -89,8 +112,9 @@ class LeftDisksCase(volumecase.VolumeTestCase,
                     self.fabric.host('HV2').storage.local(path))
         return resolve
 
-    def part_of_a_merge(self, path):
+    def part_of_a_merge(self, note):
         """What Windows may have got done of it: one write to the parent."""
+        path = note.removesuffix(leftdisks.NOTE)
         resolve = self.resolver(path)
         with sim_disks.open_disk(path, writable=False,
                                  resolve=resolve) as child:
@@ -105,7 +129,7 @@ class LeftDisksCase(volumecase.VolumeTestCase,
             self.evacuate()
             self.wait_for_death(match, 'HV2')
         if partly:
-            self.part_of_a_merge(self.left()[0])
+            self.part_of_a_merge(self.left(leftdisks.NOTE)[0])
         self.replace('HV2')
         self.assertEqual('ERROR', self.until(self.status, match, 30))
 
@@ -130,7 +154,7 @@ class LeftDisksCase(volumecase.VolumeTestCase,
         self.assertEqual([AFTER, BEFORE[:len(AFTER)]],
                          self.content(self.volume.storage.path))
         self.assertEqual([], self.left())
-        self.assertEqual([], self.left('.merging'))
+        self.assertEqual([], self.left(leftdisks.NOTE))
         self.assertEqual(host, self.api.get_server(
             self.server['id'])['OS-EXT-SRV-ATTR:host'])
 
@@ -155,7 +179,7 @@ class VolumeTest(LeftDisksCase):
     def test_what_was_written_to_a_volume_is_kept(self):
         """L102: two checkpoints, one of an administrator."""
         self.take_checkpoint('OpenStack snapshot', 'of an administrator')
-        self.fail()
+        self.lose()
         self.assertEqual(2, len(self.left()))
         self.whole_evacuation()
         self.check_volume()
@@ -176,7 +200,7 @@ class UncertainFaultsTest(LeftDisksCase):
         fault = self.admin_api.get_server(self.server['id'])['fault']
         self.assertIn(text, fault['message'] + fault.get('details', ''))
         self.assertEqual(before, self.left())
-        self.assertEqual([], self.left('.merging'))
+        self.assertEqual([], self.left(leftdisks.NOTE))
 
     def test_what_is_not_certain_is_refused(self):
         """L102: people decide; afterwards it is evacuated."""
@@ -187,7 +211,7 @@ class UncertainFaultsTest(LeftDisksCase):
         self.processes['HV1'].kill()
         self.force_down(True)
         self.refused('does the server still run elsewhere?')
-        self.fail()
+        self.lose()
         # Another server has the volume, too.
         other = objects.BlockDeviceMapping(
             context.get_admin_context(), source_type='volume',
@@ -238,7 +262,7 @@ class SharedCrashFaultsTest(SharedCase):
     def test_killed_merges_go_on(self, hand):
         """L102, A9: wherever it was cut off, the next one ends it."""
         self.take_checkpoint('OpenStack snapshot', 'of an administrator')
-        self.fail()
+        self.lose()
         for kill in KILLS[hand::len(KILLS) // 2]:
             self.kill(*kill)
         self.whole_evacuation()
@@ -249,7 +273,7 @@ class SharedCrashFaultsTest(SharedCase):
     def test_old_host_goes_on(self, hand):
         """A9: it comes back, and its server is started there."""
         self.take_checkpoint('of an administrator')
-        self.fail()
+        self.lose()
         self.kill(*KILLS[-hand])
         self.return_to_service()
         self.api.post_server_action(self.server['id'],
@@ -257,12 +281,12 @@ class SharedCrashFaultsTest(SharedCase):
         self.until(lambda: self.status() == 'ACTIVE', 'ACTIVE', 30)
         self.assertEqual([AFTER] * 3, [
             disk.read(AT, len(AFTER)) for disk in self.disks()])
-        self.assertEqual([], self.left('.merging'))
+        self.assertEqual([], self.left(leftdisks.NOTE))
 
     def test_old_host_merges_its_checkpoint(self):
         """A9: it comes back, with what a snapshot had left there."""
         self.take_checkpoint()
-        self.fail()
+        self.lose()
         self.kill('virtdisk.MergeVirtualDisk', True)
         self.return_to_service()
         self.until(lambda: not self.left(), 'merged', 30)
