@@ -161,6 +161,8 @@ class VolumeSnapshots:
     def _record(self, context: Any, instance: Any, volume_id: str) -> None:
         """Note in Nova's database which file the VM really has."""
         path = self._held.path(instance.name, volume_id)
+        if leftdisks.is_on_top(path):
+            return      # it goes with its checkpoint
         bdm = objects.BlockDeviceMapping.get_by_volume_and_instance(
             context, volume_id, instance.uuid)
         connection = jsonutils.loads(bdm.connection_info)
