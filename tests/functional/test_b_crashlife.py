@@ -178,7 +178,7 @@ class PowerLifeCrashFaultsTest(LifeCase):
         """A guest that was saved goes on in another process."""
         return self.vm(self.server).vm.worker.guest.boots
 
-    @ddt.data(*sweepcase.hands(FEW_HANDS, usual=1))
+    @ddt.data(*sweepcase.hands(FEW_HANDS, usual=0))
     def test_pause(self, hand):
         """A9, B6: Nova has the state that the VM has."""
         self.there_and_back('pause', 'unpause', 'PAUSED', hand)
@@ -229,7 +229,7 @@ class ShelveLifeCrashFaultsTest(LifeCase):
 
         self.sweep('Shelve', calls, hand, self.shelve, end)
 
-    @ddt.data(*sweepcase.hands(MANY_HANDS, usual=1))
+    @ddt.data(*sweepcase.hands(MANY_HANDS, usual=0))
     def test_unshelve(self, hand):
         """A9, B12: it runs, or its image still has its data."""
         self.boot_server()

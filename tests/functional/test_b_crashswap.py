@@ -199,7 +199,7 @@ class SwapRestartFaultsTest(SwapCrashCase):
             self.assertIsNone(self.answer())
         self.check_all('success', 'moved')
 
-    @ddt.data(*sweepcase.hands(len(WISHES), usual=1))
+    @ddt.data(*sweepcase.hands(len(WISHES), usual=0))
     def test_nova_ends_while_it_tells_cinder(self, hand):
         """A9, D2: Cinder hears the rest."""
         method, fails = self.WISHES[hand]
