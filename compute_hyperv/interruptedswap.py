@@ -22,6 +22,7 @@ from typing import Any
 
 from nova import exception
 from nova import objects
+from nova.volume import cinder as nova_cinder
 from oslo_log import log as logging
 from oslo_serialization import jsonutils
 from oslo_utils import timeutils
@@ -37,6 +38,8 @@ _ACTION = 'swap_volume'
 _EVENT = 'compute_swap_volume'
 #: So many of the last actions are looked at.
 _ACTIONS = 20
+#: Of Cinder's API; Nova itself needs it for attachments.
+_MICROVERSION = '3.44'
 #: Cinder's status of a migration, of the new volume.
 _TARGET = 'target:'
 _Note = Mapping[str, Any]
@@ -149,10 +152,9 @@ class InterruptedSwaps:
                  mappings: Mapping[str, Any]) -> dict[str, str]:
         """Attachments that Nova's mappings do not have, by volume."""
         known = {mapping.attachment_id for mapping in mappings.values()}
-        return {found['volume_id']: found['id']
-                for found in self._cinder.attachment_get_all(
-                    context, instance_id=instance.uuid)
-                if found['id'] not in known}
+        return {found.volume_id: found.id
+                for found in _attachments(context, instance.uuid)
+                if found.id not in known}
 
     def _migration(self, context: Any, volume_id: str) -> str:
         """Cinder's status of a volume's migration; '' without one."""
@@ -209,6 +211,18 @@ class InterruptedSwaps:
         if self._migration(context, move.new_id) == _TARGET + volume_id:
             self._cinder.migrate_volume_completion(
                 context, volume_id, move.new_id, error=error)
+
+
+def _attachments(context: Any, uuid: str) -> Any:
+    """Cinder's attachments of an instance, of whatever project.
+
+    Nova's own call lists those of the project that asks, and at start that
+    is the one of nova-compute's account.
+    """
+    client = nova_cinder.cinderclient(context, _MICROVERSION,
+                                      skip_version_check=True)
+    return client.attachments.list(
+        search_opts={'instance_id': uuid, 'all_tenants': True})
 
 
 def _finish(context: Any, instance: Any, action: Any,

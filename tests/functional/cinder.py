@@ -3,8 +3,10 @@
 
 import copy
 import dataclasses
+import functools
 import json
 import os
+import types
 from typing import Any
 import urllib.parse
 import uuid
@@ -80,6 +82,8 @@ class Cinder(nova_fixtures.CinderFixture):
         self.useFixture(fixtures.MonkeyPatch(
             'nova.volume.cinder.API.update_snapshot_status',
             lambda api, *args: self.update_snapshot_status(*args)))
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.volume.cinder.cinderclient', self._client))
 
     # What tests make.
 
@@ -241,12 +245,34 @@ class Cinder(nova_fixtures.CinderFixture):
 
     def fake_attachment_get_all(self, context, instance_id=None,
                                 volume_id=None):
-        """As Cinder lists them: with their volumes."""
+        """As Cinder lists them: those of the asking project.
+
+        Who asks with the service's own account is of another one.
+        """
+        if context.project_id is None:
+            return []
+        return self.attachments(instance_id, volume_id)
+
+    def attachments(self, instance_id=None, volume_id=None):
+        """Those of all projects, with their volumes."""
         return [dict(attachment, volume_id=key)
                 for key, attachments in self.volume_to_attachment.items()
                 for attachment in attachments.values()
                 if volume_id in (None, key)
                 and instance_id in (None, attachment['instance_uuid'])]
+
+    def _client(self, context, microversion=None, skip_version_check=False):
+        """What Nova's API of volumes has no call for."""
+        def find(search_opts):
+            wanted = dict(search_opts)
+            found = (self.attachments if wanted.pop('all_tenants', False)
+                     else functools.partial(self.fake_attachment_get_all,
+                                            context))(**wanted)
+            return [types.SimpleNamespace(id=one['id'],
+                                          volume_id=one['volume_id'])
+                    for one in found]
+        return types.SimpleNamespace(
+            attachments=types.SimpleNamespace(list=find))
 
     def _is_multiattach(self, volume_id):
         volume = self.made.get(volume_id)

@@ -111,8 +111,7 @@ class SwapCrashCase(test_d_swap.SwapCase, crashcase.CrashTestCase):
         self.assertEqual(
             [(self.volume.id, mapping.attachment_id)],
             [(found['volume_id'], found['id']) for found in
-             self.cinder.fake_attachment_get_all(
-                 admin, instance_id=self.server['id'])], what)
+             self.cinder.attachments(self.server['id'])], what)
         self.assertEqual('in-use', self.cinder.fake_get(
             admin, self.volume.id)['status'], what)
 
