@@ -8,6 +8,7 @@ VHD or VHDX; guests find it by the label ``config-2`` either way.
 
 from __future__ import annotations
 
+import dataclasses
 import ntpath
 from typing import Any
 
@@ -72,10 +73,39 @@ class ConfigDrive:
                undo: operation.Rollback) -> None:
         """Make a drive.
 
+        One that is there is replaced at last, and not removed again: a host
+        that an instance could not be evacuated from goes on with it.
+
         :param disk: path and format; the directory exists.
-        :param undo: removes the drive when the operation fails.
+        :param undo: removes a new drive when the operation fails.
         :raises CommandFailed: a program failed; nothing is left over.
         """
+        if not self._paths.exists(disk.path):
+            self._create(disk, metadata, undo)
+            return
+        partial = dataclasses.replace(disk, path=f'{disk.path}.part')
+        self._create(partial, metadata, undo)
+        self._paths.replace(partial.path, disk.path)
+
+    def drop_others(self, disk: model.DiskSpec) -> None:
+        """Remove an instance's drives of other formats.
+
+        Those are of the host that it was evacuated from. It runs: no trouble
+        with them is worth an error.
+        """
+        stem = ntpath.splitext(disk.path)[0]
+        for other in model.DiskFormat:
+            if other is not disk.format:
+                path = f'{stem}.{other.value}'
+                try:
+                    self._paths.remove(path)
+                except OSError as exc:
+                    LOG.warning("Cannot delete %s, an old config drive: %s",
+                                path, exc)
+
+    def _create(self, disk: model.DiskSpec,
+                metadata: instance_metadata.InstanceMetadata,
+                undo: operation.Rollback) -> None:
         undo.on_failure(self._paths.remove, disk.path)
         if disk.format is model.DiskFormat.ISO:
             # It may be the removal of these files that fails.

@@ -144,6 +144,8 @@ class VMOps:
                 self._left.drop(left)
                 if power_on:
                     self._power.start(instance, undo)
+            if plan.config_drive is not None:
+                self._config_drive.drop_others(plan.config_drive)
         LOG.info("Spawned in %.1f seconds.", progress.elapsed_s,
                  instance=instance)
 
@@ -217,13 +219,10 @@ class VMOps:
                             if not self._paths.exists(disk.path)], undo)
         self._drop_shelved(plan)
         if plan.config_drive is not None:
-            # There is one where the instance is evacuated from, perhaps of
-            # the other kind.
+            # There is one where the instance is evacuated from.
             if (instance.task_state == task_states.RESIZE_REVERTING
                     and self._paths.exists(plan.config_drive.path)):
                 return
-            while old := self._paths.find_config_drive(plan.vm_name):
-                self._paths.remove(old)
             metadata_files = self._config_drive.metadata(
                 instance, network_info, injected_files, admin_password)
             self._config_drive.create(plan.config_drive, metadata_files,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Config drives, built by the real tools and read back from the file."""
 
+import contextlib
 import filecmp
 import json
 import os
@@ -56,11 +57,14 @@ class ConfigDriveTest(hostcase.HostTestCase):
                    'inject_password': False} | options
         return configdrive.ConfigDrive(self.paths, **options)
 
-    def create(self, disk_format, **options):
-        disk = model.DiskSpec(
+    def disk(self, disk_format):
+        return model.DiskSpec(
             role=model.DiskRole.CONFIG, format=disk_format, slot=SLOT,
             path=f'{DIR}\\configdrive.{disk_format.value}', size_bytes=0,
             source=model.DiskSource.CONFIG_DRIVE)
+
+    def create(self, disk_format, **options):
+        disk = self.disk(disk_format)
         drive = self.drive(**options)
         metadata = drive.metadata(self.instance, network_model.NetworkInfo(),
                                   [], PASSWORD)
@@ -122,6 +126,42 @@ class ConfigDriveTest(hostcase.HostTestCase):
             ['isoinfo', '-d', '-i', self.host.storage.local(path)],
             check=True, capture_output=True, text=True).stdout
         self.assertIn('Volume id: config-2', described)
+
+    @ddt.data(*model.DiskFormat)
+    def test_one_that_was_there_stays_when_the_rest_fails(self, disk_format):
+        """A9: the host that it could not be evacuated from goes on."""
+        self.create(disk_format)
+        disk = self.disk(disk_format)
+        drive = self.drive(inject_password=True)
+        with contextlib.suppress(errors.HyperVError), self.undo() as undo:
+            drive.create(disk, drive.metadata(
+                self.instance, network_model.NetworkInfo(), [], PASSWORD),
+                undo)
+            raise errors.HyperVError(reason='later')
+        self.assertEqual([f'configdrive.{disk_format.value}'],
+                         self.paths.list_dir(DIR))
+        self.assertEqual(PASSWORD, json.loads(self.read(
+            disk.path, '/openstack/latest/meta_data.json'))['admin_pass'])
+
+    @ddt.data('mkisofs_cmd', 'qemu_img_cmd')
+    def test_one_that_was_there_survives_a_failing_tool(self, tool):
+        path = self.create(model.DiskFormat.VHD)
+        self.assertRaises(errors.CommandFailed, self.create,
+                          model.DiskFormat.VHD, **{tool: 'false'})
+        self.assertEqual(['configdrive.vhd'], self.paths.list_dir(DIR))
+        self.assertTrue(self.read(path, '/openstack/latest/meta_data.json'))
+
+    def test_those_of_other_hosts_are_removed_at_last(self):
+        for disk_format in model.DiskFormat:
+            self.create(disk_format)
+        self.drive().drop_others(self.disk(model.DiskFormat.ISO))
+        self.assertEqual(['configdrive.iso'], self.paths.list_dir(DIR))
+
+    def test_other_one_that_is_in_use_stays(self):
+        self.create(model.DiskFormat.VHD)
+        with self.fabric.faults.failing(kind='file', match='remove *.vhd'):
+            self.drive().drop_others(self.disk(model.DiskFormat.ISO))
+        self.assertEqual(['configdrive.vhd'], self.paths.list_dir(DIR))
 
     @ddt.data(True, False)
     def test_password_is_written_only_if_enabled(self, enabled):
