@@ -15,6 +15,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from compute_hyperv import errors
+from compute_hyperv import hostnotes
 from compute_hyperv import operation
 from compute_hyperv import oswin
 from compute_hyperv import paths as paths_module
@@ -32,6 +33,7 @@ class InstanceFiles:
     def __init__(self, win: oswin.Win, paths: paths_module.Paths) -> None:
         self._win = win
         self._paths = paths
+        self._notes = hostnotes.HostNotes(paths, win.name)
         #: Instances that were refused, for their directory is another's. A
         #: deletion that waited meanwhile does not have the mark.
         self._refused: set[str] = set()
@@ -58,6 +60,13 @@ class InstanceFiles:
         if (self._is_refused(instance) and
                 self._win.find_owner(instance.name) == instance.uuid):
             self._forgive(instance)
+
+    def forget_release(self, instance: Any) -> None:
+        """Drop the note of a volume that a VM of earlier lent.
+
+        The one that came here, made anew or from elsewhere, has all of them.
+        """
+        self._notes.remove(instance.name, hostnotes.RELEASED)
 
     def refuse_existing(self, instance: Any, but: str | None = None) -> None:
         """Refuse to build over what is there.

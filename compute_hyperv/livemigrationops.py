@@ -272,6 +272,7 @@ class LiveMigrationOps:
         """
         self._expected.pop(instance.uuid, None)
         self._at_last(instance, self._vms.files.recognize, instance)
+        self._at_last(instance, self._vms.files.forget_release, instance)
         self._insist(self._vifs.plug_all, instance, network_info)
         self._metrics.enable_vm(instance.name)
         self._metrics.enable_nics(vif['id'] for vif in network_info or ())

@@ -40,7 +40,7 @@ LOG = logging.getLogger(__name__)
 #: Unfinished copies that this driver makes in an instance's directory.
 _PARTIAL = re.compile(
     r'(root|eph\d*|swap|configdrive|console|rescue|move|released|'
-    r'volume-snapshot)\b.*\.part',
+    r'volume-(snapshot|swap))\b.*\.part',
     re.IGNORECASE)
 #: What the guest has written to; a config drive can be made again.
 _DISK = re.compile(r'(?!configdrive).*\.a?vhdx?', re.IGNORECASE)

@@ -175,6 +175,7 @@ class VMOps:
         if power_on:
             progress.step('power on')
             self._power.start(instance, undo)
+        self.files.forget_release(instance)
 
     def _kept_root(self, instance: Any) -> str | None:
         """The system disk that an evacuated instance has here.

@@ -122,6 +122,15 @@ class NotesTest(opscase.OpsTestCase):
         self.take_up('HV2')
         self.assertEqual(sim_vm.RUNNING, self.vm().state)
 
+    def test_own_one_ends_with_the_vm_that_lent_the_volume(self):
+        """A9: it was evacuated, has come back, and its user stopped it."""
+        self.define()
+        self.notes('HV1').write(self.instance.name, hostnotes.RELEASED,
+                                self.NOTE)
+        self.ops.live.settle(self.instance, [])
+        self.assertIsNone(self.notes('HV1').read(self.instance.name,
+                                                 hostnotes.RELEASED))
+
     def test_that_of_an_earlier_version_is_read(self):
         path = self.notes('HV1')._path('name', hostnotes.RELEASED)
         self.paths.make_dir(path.rpartition('\\')[0])
