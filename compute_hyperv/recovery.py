@@ -161,21 +161,24 @@ class Recovery:
     def _end_snapshots(self, known: Collection[str]) -> None:
         left = self._checkpoints.left()
         for vm_name, uuid in sorted(self._win.uuids().items()):
-            if uuid not in known:
-                continue
-            directory = self._paths.export_dir(vm_name)
-            note = self._paths.read_bytes(
-                ntpath.join(directory, checkpoints.NOTE)).decode(
-                    errors='replace')
-            if note or vm_name in left:
-                locked = threading.Event()
-                threading.Thread(
-                    target=self._merge, daemon=True, name=f'merge-{vm_name}',
-                    args=(vm_name, uuid, left.get(vm_name, set()), note,
-                          locked)).start()
-                locked.wait(_JOIN_S)
-            else:
-                self._try(self._paths.delete_tree, directory, directory)
+            if uuid in known:
+                self._try(self._end_snapshot_of, f'VM {vm_name}', vm_name,
+                          uuid, left.get(vm_name))
+
+    def _end_snapshot_of(self, vm_name: str, uuid: str,
+                         names: set[str] | None) -> None:
+        directory = self._paths.export_dir(vm_name)
+        note = self._paths.read_bytes(
+            ntpath.join(directory, checkpoints.NOTE)).decode(
+                errors='replace')
+        if not note and names is None:
+            self._paths.delete_tree(directory)
+            return
+        locked = threading.Event()
+        threading.Thread(
+            target=self._merge, daemon=True, name=f'merge-{vm_name}',
+            args=(vm_name, uuid, names or set(), note, locked)).start()
+        locked.wait(_JOIN_S)
 
     def _merge(self, vm_name: str, uuid: str, names: set[str], note: str,
                locked: threading.Event) -> None:

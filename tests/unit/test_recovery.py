@@ -183,6 +183,21 @@ class RecoveryTest(opscase.OpsTestCase):
         self.merged()
         self.assertEqual(usual, taken._usual_type(self.instance.name))
 
+    def test_note_that_cannot_be_read_keeps_none_but_its_own(self):
+        """A9: the next server's snapshot is ended all the same."""
+        self.define(factories.instance(id=1))
+        path = self.run_with_disk()
+        self.take_checkpoint('OpenStack snapshot 1')
+        with self.fabric.faults.failing(
+                kind='file', match='open *instance-00000001*checkpoints.json',
+                times=None) as fault:
+            self.ops.recovery.end_snapshots(self.win.uuids().values())
+        self.assertTrue(fault.hits)
+        with self.ops.recovery._locks.held(
+                locks.instance(self.instance.uuid), timeout_s=60):
+            self.assertEqual([path], self.win.vm.get_vm_storage_paths(
+                self.instance.name)[0])
+
     def test_checkpoints_of_administrators_stay(self):
         self.run_with_disk()
         self.take_checkpoint('before the upgrade')
