@@ -49,6 +49,8 @@ _TAKEN_UP = (*_RESCUE, *_SHELVING, *_POWER, task_states.SHELVING_OFFLOADING,
              task_states.RESIZE_REVERTING, task_states.RESIZE_MIGRATED)
 #: What nova-compute, as Nova names it, had begun with then.
 _ARRIVING = ('compute_finish_resize',)
+#: Of oslo.db, where no database is configured.
+_NO_DATABASE = 'CantStartEngineError'
 _STATE = {oswin.VMState.RUNNING: vm_states.ACTIVE,
           oswin.VMState.PAUSED: vm_states.PAUSED,
           oswin.VMState.SAVED: vm_states.SUSPENDED,
@@ -184,8 +186,7 @@ class InterruptedLife:
                 context, found, migration,
                 utils.get_image_from_system_metadata(found.system_metadata),
                 self._moves.record_at(found, migration.source_node), host,
-                objects.RequestSpec.get_by_instance_uuid(context,
-                                                         found.uuid))
+                _request_spec(context, found.uuid))
 
         self._ask_again('arrival', context, host, instance, arrive)
 
@@ -198,9 +199,8 @@ class InterruptedLife:
                 else self._computes.revert_resize)
 
         def revert(found: Any) -> None:
-            spec = objects.RequestSpec.get_by_instance_uuid(context,
-                                                            found.uuid)
-            call(context, found, migration, host, spec)
+            call(context, found, migration, host,
+                 _request_spec(context, found.uuid))
 
         self._ask_again('return', context, host, instance, revert)
 
@@ -218,3 +218,19 @@ class InterruptedLife:
                 ask(instance)
 
         self._again.start(f'{what} of {uuid}', call)
+
+
+def _request_spec(context: Any, uuid: str) -> Any:
+    """What Nova's API noted of an instance; None if it is out of reach.
+
+    The conductors of a cell need not have the API's database. Nova misses it
+    for ports with guaranteed bandwidth only, and tells so.
+    """
+    try:
+        return objects.RequestSpec.get_by_instance_uuid(context, uuid)
+    except Exception as exc:
+        # From a conductor it comes as oslo.messaging's RemoteError.
+        if getattr(exc, 'exc_type', type(exc).__name__) != _NO_DATABASE:
+            raise
+        LOG.info("Its request is not known in this cell: %s", exc)
+        return None

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 from unittest import mock
 
+import ddt
 from nova.compute import rpcapi
 from nova.compute import vm_states
 from nova import exception
 from nova.network import model as network_model
 from nova import objects
+from oslo_db import exception as db_exc
+import oslo_messaging as messaging
 
 from compute_hyperv import errors
+from compute_hyperv import interruptedlife
 from compute_hyperv import model
 from compute_hyperv.sim import vm as sim_vm
+from tests import base
 from tests import factories
 from tests.unit import opscase
 
@@ -187,3 +192,27 @@ class FailureTest(opscase.OpsTestCase):
             self.ops.interrupted.process(None, 'HV1', [self.instance])
         self.assertIn('defect', log.output[0])
         self.assertIn(self.instance.uuid, log.output[-1])
+
+
+@ddt.ddt
+class RequestSpecTest(base.TestCase):
+    """What Nova's API noted, as a service of a cell gets it."""
+
+    def get(self, found):
+        with mock.patch.object(objects.RequestSpec, 'get_by_instance_uuid',
+                               side_effect=[found]):
+            return interruptedlife._request_spec(None, 'uuid')
+
+    def test_it_is_what_the_api_noted(self):
+        self.assertEqual('spec', self.get('spec'))
+
+    @ddt.data(messaging.RemoteError('CantStartEngineError', 'no connection'),
+              db_exc.CantStartEngineError)
+    def test_cell_without_the_database_of_the_api_does_without(self, error):
+        """A9: else the task would stay for ever."""
+        self.assertIsNone(self.get(error))
+
+    @ddt.data(messaging.RemoteError('DBConnectionError', 'down'),
+              messaging.MessagingTimeout('no conductor'))
+    def test_trouble_that_passes_is_tried_again(self, error):
+        self.assertRaises(type(error), self.get, error)
