@@ -108,6 +108,7 @@ class DriverSweep(Sweep):
             data = self.check(here, there, source, target)
         except (exception.MigrationError, exception.Invalid):
             return REFUSED
+        self.record.dest_node = target      # as Nova's conductor does
         data.migration = self.record
         try:
             there.pre_live_migration(self.context, self.instance,
