@@ -222,7 +222,8 @@ class Cinder(nova_fixtures.CinderFixture):
     @staticmethod
     def _check_migration(volume, other):
         if (volume.shown.get('migration_status') != 'migrating'
-                or other.shown['migration_status'] != f'target:{volume.id}'):
+                or other.shown.get('migration_status')
+                != f'target:{volume.id}'):
             raise exception.InvalidInput(reason=f'{volume} does not migrate')
 
     # What Nova asks.

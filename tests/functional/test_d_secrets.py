@@ -58,8 +58,8 @@ class SecretsTest(volumecase.VolumeTestCase):
         volume = self.smb()
         self.attach(self.server, volume)
         self.cinder.delete_snapshot(self.cinder.snapshot(volume))
-        volume.shown['migration_status'] = 'migrating'
         other = self.smb(share=OTHER)
+        self.cinder.begin_migration(volume, other)
         self.assertEqual('Success', self.result_of(
             self.server, 'swap_volume', lambda: self.api.api_put(
                 f"/servers/{self.server['id']}/os-volume_attachments/"
