@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """DLLs, files and pipes of a host whose fabric is in another process."""
 
-import os
+import threading
 import time
+from unittest import mock
 
 from compute_hyperv import oswin_loader
+from compute_hyperv.sim import disks
 from compute_hyperv.sim import install
 from compute_hyperv.sim import osmodules
 from compute_hyperv.sim import remote
@@ -152,18 +154,23 @@ class LongWorkTest(RemoteCase):
     def test_conversion_holds_nobody_up(self):
         vhd = self.win.get_vhdutils()
         vhd.create_vhd(BASE, 2, max_internal_size=64 << 20)
-        with self.files.open(BASE, 'r+b') as file:
-            file.seek(8 << 20)
-            file.write(os.urandom(32 << 20))
-        answers, done = 0, []
+        begun, answered, done = (threading.Event() for _ in range(3))
+        usual, waited = disks.convert, []
 
-        def convert():
+        def convert(*args, **kwargs):
+            begun.set()
+            waited.append(answered.wait(60))
+            return usual(*args, **kwargs)
+
+        def ask():
             vhd.convert_vhd(BASE, 'C:\\d\\copy.vhd')
-            done.append(True)
-        self.soon(convert)
-        while not done:
-            self.files.exists('C:\\d')
-            answers += 1
-            time.sleep(0.001)
-        # Whoever was held up would have asked once or twice.
-        self.assertGreater(answers, 4)
+            done.set()
+
+        with mock.patch.object(disks, 'convert', convert):
+            self.soon(ask)
+            self.assertTrue(begun.wait(60))
+            self.assertTrue(self.files.exists(BASE))
+            answered.set()
+            self.assertTrue(done.wait(120))
+        # Whoever was held up would have been answered later only.
+        self.assertEqual([True], waited)
