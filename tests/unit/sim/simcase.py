@@ -4,7 +4,6 @@
 import logging
 import shutil
 import tempfile
-import time
 import unittest
 from unittest import mock
 
@@ -15,13 +14,6 @@ from compute_hyperv.sim.wmi import registry
 
 # What os-win logs about the failures that tests cause is no news.
 logging.getLogger().addHandler(logging.NullHandler())
-
-
-#: CPU time of this thread, which others do not lengthen. Windows counts it
-#: in ticks that are too long for single calls.
-cpu_s = (time.thread_time
-         if time.get_clock_info('thread_time').resolution < 1e-6
-         else time.perf_counter)
 
 
 class SimTestCase(unittest.TestCase):

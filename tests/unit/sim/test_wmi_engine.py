@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The repository: what it accepts, what it finds, at which cost."""
 
+import time
 from unittest import mock
 
 import ddt
@@ -188,11 +189,11 @@ class ScaleTest(simcase.SimTestCase):
         conn = self.connect()
         rounds = []
         for _round in range(7):
-            began = simcase.cpu_s()
+            began = time.thread_time()
             for _repeat in range(40):
                 for query in queries:
                     conn.query(query)
-            rounds.append(simcase.cpu_s() - began)
+            rounds.append(time.thread_time() - began)
         return min(rounds) / 40 / len(queries) * 1e6
 
     def test_keyed_queries_stay_flat(self):
