@@ -58,8 +58,8 @@ done
 # What cannot be compiled, such as a template, is nobody's module.
 _COMPILE = '''
 import compileall, re, sys
-compileall.compile_dir(sys.argv[1], quiet=2, rx=re.compile("/tests/"),
-                       workers=0)
+compileall.compile_dir(sys.argv[1], quiet=2, workers=0,
+                       rx=re.compile("/site-packages/(.*/)?tests/"))
 '''
 
 
