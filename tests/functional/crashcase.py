@@ -233,6 +233,10 @@ class CrashTestCase(base.TestCase):
         self.idle += not self.is_dead(host)
         self.assertLessEqual(self.idle, 3, f'{what} was not reached')
 
+    def wait_for_named_death(self, what, host='HV1'):
+        """The same for one that is always reached."""
+        self.until(lambda: self.is_dead(host), f'{what}: not reached')
+
     def tell(self, what, killed, calls, outcomes):
         self.assertTrue(killed, 'nothing was recorded')
         self.assertLess(self.idle, max(2, len(killed)), 'none was reached')

@@ -205,7 +205,7 @@ class VolumeBootCrashTest(VolumeCrashCase):
                       'Msvm_ComputerSystem.RequestStateChange'):
             with self.fabric.faults.failing(match=match, kill=True):
                 server = self.boot_from(volume, state='BUILD')
-                self.wait_for_death(match)
+                self.wait_for_named_death(match)
             self.replace()
             self.assertEqual(
                 'ERROR', self.api.get_server(server['id'])['status'])

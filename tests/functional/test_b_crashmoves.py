@@ -156,7 +156,7 @@ class ResizeCrashFaultsTest(MoveCrashCase):
         self.own_names, used = self.names(), self.usages()
         self.last_words = (host, word)
         self.resize()
-        self.wait_for_death(word, host)
+        self.wait_for_named_death(word, host)
         self.replace(host)
         self.assertEqual(expected, self.until(self.status, word))
         if expected == 'VERIFY_RESIZE':
@@ -336,7 +336,7 @@ class VolumeCrashTest(volumecase.VolumeTestCase, MoveCrashCase):
             with self.fabric.faults.failing(host='HV2', match=match,
                                             kill=True):
                 self.resize()
-                self.until(lambda: self.is_dead('HV2'), match)
+                self.wait_for_named_death(match, 'HV2')
             self.replace('HV2')
             self.assertEqual('VERIFY_RESIZE',
                              self.until(self.status, match))
@@ -356,7 +356,7 @@ class RecoveryCrashFaultsTest(MoveCrashCase):
         with self.fabric.faults.failing(
                 host='HV1', match='Msvm_*Service.DestroySystem', kill=True):
             self.resize()
-            self.wait_for_death('put aside', 'HV1')
+            self.wait_for_named_death('put aside')
 
     @ddt.data(*sweepcase.hands(HANDS, usual=1))
     def test_return(self, hand):

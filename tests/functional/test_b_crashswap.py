@@ -214,7 +214,7 @@ class SwapRestartFaultsTest(SwapCrashCase):
     def die_after(self, method):
         self.last_wish = method
         self.begin()
-        self.wait_for_death(method)
+        self.wait_for_named_death(method)
         if method == 'attachment_complete':
             # Of another move by now, say: the VM's drive tells as well.
             name, = self.view().vm_names

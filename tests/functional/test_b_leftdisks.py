@@ -19,11 +19,10 @@ from compute_hyperv import leftdisks
 from compute_hyperv.sim import disks as sim_disks
 from compute_hyperv.sim import guestdisks
 from compute_hyperv.sim import install
-from compute_hyperv.sim import vm as sim_vm
 from tests.functional import base
 from tests.functional import exports
 from tests.functional import sweepcase
-from tests.functional import test_b_crashmoves
+from tests.functional import test_b_crashevacuate
 from tests.functional import volumecase
 
 GEN2 = {'hw_machine_type': 'hyperv-gen2'}
@@ -38,7 +37,7 @@ KILLS = (('virtdisk.MergeVirtualDisk', True),
 
 
 class LeftDisksCase(volumecase.VolumeTestCase,
-                    test_b_crashmoves.MoveCrashCase):
+                    test_b_crashevacuate.EvacuateCrash):
     """A server with an SMB volume on HV1, which dies with a checkpoint."""
 
     def setUp(self):
@@ -54,25 +53,8 @@ class LeftDisksCase(volumecase.VolumeTestCase,
         self.attach(self.server, self.volume)
 
     def lose(self):
-        """HV1 has failed."""
         self.computes['HV1'].stop()
-        self.processes['HV1'].kill()
-        self.view('HV1').request_state(self.vm(self.server), sim_vm.OFF)
-        self.force_down(True)
-
-    def force_down(self, down):
-        service, = self.api.get_services(binary='nova-compute', host='HV1')
-        self.api.put_service(service['id'], {'forced_down': down})
-
-    def evacuate(self):
-        self.api.post_server_action(self.server['id'],
-                                    {'evacuate': {'host': 'HV2'}})
-
-    def whole_evacuation(self):
-        self.evacuate()
-        self.until(lambda: self.api.get_server(self.server['id'])
-                   ['OS-EXT-SRV-ATTR:host'] == 'HV2' and self.status(),
-                   'evacuated', 30)
+        super().lose()
 
     def disks(self, server=None):
         vm = self.vm(server or self.api.get_server(self.server['id'])).vm
@@ -127,11 +109,11 @@ class LeftDisksCase(volumecase.VolumeTestCase,
         """Evacuate, and kill the target there."""
         with self.fabric.faults.failing(host='HV2', match=match, kill=True):
             self.evacuate()
-            self.wait_for_death(match, 'HV2')
+            self.wait_for_named_death(match, 'HV2')
         if partly:
             self.part_of_a_merge(self.left(leftdisks.NOTE)[0])
         self.replace('HV2')
-        self.assertEqual('ERROR', self.until(self.status, match, 30))
+        self.assertEqual('ERROR', self.until(self.status, match))
 
     def content(self, path):
         """What libvhdi reads at the two places."""
@@ -158,12 +140,9 @@ class LeftDisksCase(volumecase.VolumeTestCase,
         self.assertEqual(host, self.api.get_server(
             self.server['id'])['OS-EXT-SRV-ATTR:host'])
 
-    def start(self):
+    def start_anew(self):
         """The guest has all of it, and the disks' own files."""
-        if self.status() == 'SHUTOFF':      # it was not in ERROR before
-            self.api.post_server_action(self.server['id'],
-                                        {'os-start': None})
-        self._wait_for_state_change(self.server, 'ACTIVE')
+        self.start('in the end')
         self.assertNotIn('avhdx', str([
             disk.path for disk in self.disks()]))
 
@@ -183,7 +162,7 @@ class VolumeTest(LeftDisksCase):
         self.assertEqual(2, len(self.left()))
         self.whole_evacuation()
         self.check_volume()
-        self.start()
+        self.start_anew()
         self.assertEqual(AFTER, self.drive_of(
             self.api.get_server(self.server['id']), self.volume).read(
                 AT, len(AFTER)))
@@ -196,7 +175,7 @@ class UncertainFaultsTest(LeftDisksCase):
         """The evacuation fails; what is there stays as it is."""
         before = self.left()
         self.evacuate()
-        self.assertEqual('ERROR', self.until(self.status, text, 30))
+        self.assertEqual('ERROR', self.until(self.status, text))
         fault = self.admin_api.get_server(self.server['id'])['fault']
         self.assertIn(text, fault['message'] + fault.get('details', ''))
         self.assertEqual(before, self.left())
@@ -234,7 +213,7 @@ class UncertainFaultsTest(LeftDisksCase):
         self.whole_evacuation()
         # What the volume's own file had, as somebody decided.
         self.assertEqual(BEFORE, self.volume.storage.read(AT, len(BEFORE)))
-        self.start()
+        self.start_anew()
 
 
 class SharedCase(base.SharedInstances, LeftDisksCase):
@@ -267,7 +246,7 @@ class SharedCrashFaultsTest(SharedCase):
             self.kill(*kill)
         self.whole_evacuation()
         self.check_all()
-        self.start()
+        self.start_anew()
 
     @ddt.data(*sweepcase.hands(2, usual=1))
     def test_old_host_goes_on(self, hand):
@@ -278,7 +257,7 @@ class SharedCrashFaultsTest(SharedCase):
         self.return_to_service()
         self.api.post_server_action(self.server['id'],
                                     {'reboot': {'type': 'HARD'}})
-        self.until(lambda: self.status() == 'ACTIVE', 'ACTIVE', 30)
+        self.until(lambda: self.status() == 'ACTIVE', 'ACTIVE')
         self.assertEqual([AFTER] * 3, [
             disk.read(AT, len(AFTER)) for disk in self.disks()])
         self.assertEqual([], self.left(leftdisks.NOTE))
@@ -289,5 +268,5 @@ class SharedCrashFaultsTest(SharedCase):
         self.lose()
         self.kill('virtdisk.MergeVirtualDisk', True)
         self.return_to_service()
-        self.until(lambda: not self.left(), 'merged', 30)
+        self.until(lambda: not self.left(), 'merged')
         self.check_all('HV1')
