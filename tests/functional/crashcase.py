@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 
+from nova import context
+from nova import objects
 from nova import rpc
 from nova.volume import cinder
 from oslo_log import log as logging
@@ -184,6 +186,16 @@ class CrashTestCase(base.TestCase):
                 LOG.info('Killed as it started')
         return what
 
+    def unfinished(self, host=None):
+        """What Nova has noted as begun (there) and not as ended."""
+        admin = context.get_admin_context()
+        return [event for action in
+                objects.InstanceActionList.get_by_instance_uuid(
+                    admin, self.server['id'])
+                for event in objects.InstanceActionEventList.get_by_action(
+                    admin, action.id)
+                if host in (None, event.host) and event.finish_time is None]
+
     # Sweeping.
 
     def recorded(self, operation, host='HV1', after=None):
@@ -272,10 +284,6 @@ class ServerCrashCase(CrashTestCase):
         guestdisks.of(self.vm(self.server).vm)[0].write(MARK_AT, MARK)
         self.boot_id = self.vm(self.server).boot
         self.before = self.seen()
-
-    def seen(self):
-        return sorted(problem for problem in self.fabric.problems()
-                      if 'console.log' not in problem)
 
     def check_server(self, what):
         """It has run on, its data are there, nothing was left over."""

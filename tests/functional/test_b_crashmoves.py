@@ -77,16 +77,6 @@ class MoveCrashCase(crashcase.ServerCrashCase):
         self.assertNotIn(self.api.get_migrations()[0]['status'],
                          ('pre-migrating', 'migrating'), what)
 
-    def unfinished(self, host):
-        """What Nova has noted as begun there and not as ended."""
-        admin = context.get_admin_context()
-        return [event for action in
-                objects.InstanceActionList.get_by_instance_uuid(
-                    admin, self.server['id'])
-                for event in objects.InstanceActionEventList.get_by_action(
-                    admin, action.id)
-                if event.host == host and event.finish_time is None]
-
     def names(self):
         """What there is of the server, on both hosts."""
         found = [(host, vm) for host in ('HV1', 'HV2')

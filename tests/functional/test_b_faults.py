@@ -52,11 +52,6 @@ class FaultSweep(sweepcase.SweepMixin, base.TestCase):
         return [self.content(ntpath.join(folder, name))
                 for name in ('root.vhdx', 'eph0.vhdx')]
 
-    def seen(self):
-        """What is open or left; consoles follow a VM when they can."""
-        return sorted(problem for problem in self.fabric.problems()
-                      if 'console.log' not in problem)
-
     def check_clean(self, what):
         self.assert_in_time([], self.fabric.problems, what)
 

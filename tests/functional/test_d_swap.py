@@ -45,6 +45,21 @@ class SwapCase(volumecase.VolumeTestCase):
             f"/servers/{server['id']}/os-volume_attachments/{volume.id}",
             {'volumeAttachment': {'volumeId': other.id}})
 
+    def problems(self):
+        """What is open and left, whichever volume and share it is."""
+        return sorted(
+            re.sub('volume-[0-9a-f-]{36}', 'volume', text).replace(
+                OTHER, exports.SHARE) for text in self.seen()
+            if 'volume-swap.json' not in text)
+
+    def check_files(self, share, name, what):
+        """The two shares have the one file."""
+        for each in (exports.SHARE, OTHER):
+            folder = self.fabric.shares.share(*each.strip('\\').split(
+                '\\')).root
+            self.assertEqual([name] if each == share else [],
+                             os.listdir(folder), what)
+
     def known(self, server, volume):
         """What Nova would attach anew: share and file."""
         bdm = objects.BlockDeviceMapping.get_by_volume_and_instance(
@@ -219,13 +234,6 @@ class SwapFaultsTest(SwapCase, test_b_faults.FaultSweep):
         self._delete_server(self.server)
         self.assert_problems([], 'deleted')
 
-    def problems(self):
-        """What is open and left, whichever volume and share it is."""
-        return sorted(
-            re.sub('volume-[0-9a-f-]{36}', 'volume', text).replace(
-                OTHER, exports.SHARE) for text in self.seen()
-            if 'volume-swap.json' not in text)
-
     def pattern(self, label):
         """They change places with each move."""
         for share in self.shares:
@@ -251,9 +259,5 @@ class SwapFaultsTest(SwapCase, test_b_faults.FaultSweep):
         self.assertEqual(b'the data', self.read(self.server, self.volume))
         self.assertEqual('running', self.vm(self.server).state, call)
         self.assert_in_time(self.before, self.problems, call)
-        for other in (exports.SHARE, OTHER):
-            folder = self.fabric.shares.share(*other.strip('\\').split(
-                '\\')).root
-            self.assertEqual([name] if other == share else [],
-                             os.listdir(folder), call)
+        self.check_files(share, name, call)
         return outcome
