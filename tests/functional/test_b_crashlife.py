@@ -103,6 +103,9 @@ class RescueLifeCrashFaultsTest(LifeCase):
     def test_rescue(self, hand):
         """A9, L098: it runs from its own disk again."""
         self.boot_server()
+        # Its image is in the cache from now on.
+        self.whole_rescue()
+        self.whole_unrescue()
         calls = self.recorded(self.whole_rescue)
         self.whole_unrescue()
         self.before = self.seen()
