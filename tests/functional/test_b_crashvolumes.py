@@ -40,7 +40,7 @@ class SnapshotCrashCase(test_d_volume_snapshots.SnapshotCase,
         self.assertEqual(bus, self.slot_before[:-4])
         self.boot_before = self.boots()
         self.limit_before = self.limit()
-        self.before = self.files()
+        self.before = self.seen()
 
     def boots(self):
         """A guest that was saved goes on in another process."""
@@ -50,10 +50,6 @@ class SnapshotCrashCase(test_d_volume_snapshots.SnapshotCase,
         return next(item['IOPSLimit'] for item in self.vm(
             self.server).vm.media()
             if self.volume.id in item['HostResource'][0])
-
-    def files(self):
-        return sorted(problem for problem in self.fabric.problems()
-                      if 'console.log' not in problem)
 
     def check(self, what, name):
         """The guest runs on with its data in that file of the volume."""
@@ -71,7 +67,7 @@ class SnapshotCrashCase(test_d_volume_snapshots.SnapshotCase,
 
     def check_as_before(self, what):
         self.check(what, self.base)
-        self.assert_in_time(self.before, self.files, what)
+        self.assert_in_time(self.before, self.seen, what)
         self.assertEqual(TEXT, self.stored(self.volume, self.base), what)
 
     # Both operations.
