@@ -120,6 +120,8 @@ class RemoteTest(RemoteCase):
                                                   log_file='C:\\d\\log')
         self.addCleanup(handler.stop)
         handler.start()
+        # Windows tells of a client a moment later; what comes before is lost.
+        self.until(lambda: pipe.has_client)
         pipe.write(b'boot')
         self.until(lambda: handler.flush_log_file()
                    or self.read('C:\\d\\log') == b'boot')
