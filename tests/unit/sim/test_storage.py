@@ -85,8 +85,8 @@ class NamesTest(onehost.OneHostCase):
 
 class NamesPropertyTest(onehost.OneHostCase):
 
-    @settings(deadline=None, max_examples=50, suppress_health_check=[
-        HealthCheck.function_scoped_fixture])
+    @settings(max_examples=50, suppress_health_check=[
+        HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
     @given(strategies.lists(NAMES, min_size=1, max_size=4),
            strategies.randoms(use_true_random=False))
     def test_tree_is_found_in_any_case(self, names, random):
