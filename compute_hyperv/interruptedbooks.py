@@ -155,15 +155,27 @@ def was_at_work(context: Any, host: str, uuid: str,
     :param events: names of what it did; None: anything.
     :param actions: the last one of these names counts; None: of any.
     """
-    found = objects.InstanceActionList.get_by_instance_uuid(
-        context, uuid, limit=_ACTIONS)
-    last = next((action for action in found
+    last = next((action for action in last_actions(context, uuid)
                  if actions is None or action.action in actions), None)
     return last is not None and any(
-        event.host == host and event.finish_time is None
-        and (events is None or event.event in events)
-        for event in objects.InstanceActionEventList.get_by_action(
-            context, last.id))
+        events is None or event.event in events
+        for event in unfinished(context, host, last))
+
+
+def last_actions(context: Any, uuid: str) -> Any:
+    """What was asked for of an instance, the last one first."""
+    return objects.InstanceActionList.get_by_instance_uuid(
+        context, uuid, limit=_ACTIONS)
+
+
+def unfinished(context: Any, host: str, action: Any) -> list[Any]:
+    """Events of an action that a host has begun, and not ended.
+
+    :param host: Nova's name of it.
+    """
+    return [event for event in
+            objects.InstanceActionEventList.get_by_action(context, action.id)
+            if event.host == host and event.finish_time is None]
 
 
 def whole_instance(context: Any, uuid: str) -> Any:

@@ -29,6 +29,7 @@ from oslo_utils import timeutils
 
 from compute_hyperv import heldvolumes
 from compute_hyperv import hostnotes
+from compute_hyperv import interruptedbooks
 from compute_hyperv import volumeswap
 
 LOG = logging.getLogger(__name__)
@@ -36,8 +37,6 @@ LOG = logging.getLogger(__name__)
 #: As Nova names the action, and the event of nova-compute.
 _ACTION = 'swap_volume'
 _EVENT = 'compute_swap_volume'
-#: So many of the last actions are looked at.
-_ACTIONS = 20
 #: Of Cinder's API; Nova itself needs it for attachments.
 _MICROVERSION = '3.44'
 #: Cinder's status of a migration, of the new volume.
@@ -97,13 +96,10 @@ class InterruptedSwaps:
     def _unfinished(self, context: Any, host: str,
                     instance: Any) -> Iterator[Any]:
         """Requests on which an earlier service of this host was at work."""
-        for action in objects.InstanceActionList.get_by_instance_uuid(
-                context, instance.uuid, limit=_ACTIONS):
+        for action in interruptedbooks.last_actions(context, instance.uuid):
             if action.action == _ACTION and any(
-                    event.host == host and event.finish_time is None
-                    and event.start_time < self._since for event in
-                    objects.InstanceActionEventList.get_by_action(
-                        context, action.id)):
+                    event.start_time < self._since for event in
+                    interruptedbooks.unfinished(context, host, action)):
                 yield action
 
     def _end(self, context: Any, instance: Any, note: _Note | None,
