@@ -83,7 +83,8 @@ class ConfigDrive:
         if not self._paths.exists(disk.path):
             self._create(disk, metadata, undo)
             return
-        partial = dataclasses.replace(disk, path=f'{disk.path}.part')
+        partial = dataclasses.replace(
+            disk, path=disk.path + paths.PARTIAL_SUFFIX)
         self._create(partial, metadata, undo)
         self._paths.replace(partial.path, disk.path)
 

@@ -39,7 +39,7 @@ def write_whole(paths: paths_module.Paths, path: str, content: bytes,
     :param is_new: there must not be such a file yet.
     :raises OSError: the old one.
     """
-    partial = f'{path}.part'
+    partial = path + paths_module.PARTIAL_SUFFIX
     try:
         with paths.open(partial, 'wb') as stream:
             stream.write(content)

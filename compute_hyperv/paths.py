@@ -40,6 +40,8 @@ from compute_hyperv import osfiles
 #: sharing violation, directory not empty.
 BUSY = (32, 145)
 _NOT_FOUND = (2, 3)
+#: Of a file that is not whole yet.
+PARTIAL_SUFFIX = '.part'
 
 _DISK_FORMATS = ('vhdx', 'vhd')
 #: At the root of a drive; not even administrators may read the first one.
@@ -290,7 +292,7 @@ class Paths:
 
         Tells the log how far it is, if it takes long.
         """
-        partial = f'{target}.part'
+        partial = target + PARTIAL_SUFFIX
         progress = operation.Progress(f'Copy of {source}')
         progress.step('writing')
         try:

@@ -31,8 +31,6 @@ LOG = logging.getLogger(__name__)
 _ATTEMPTS = 3
 #: Cinder's empty file, out of the way until the data is there.
 _ASIDE = '.empty'
-#: What ``paths.copy`` writes to first; killed, it leaves that.
-_PARTIAL = '.part'
 #: How long the service waits for jobs when it starts, seconds.
 _FIRST_LOOK_S = 10
 
@@ -128,7 +126,8 @@ class VolumeSwap:
             target = note['target']
             with contextlib.suppress(exception.DiskNotFound):
                 self._volumes.connect(new)
-            self._paths.remove(target + _PARTIAL)
+            # What a copy writes to first; killed, it leaves that.
+            self._paths.remove(target + paths_module.PARTIAL_SUFFIX)
             self._put_back(target, target + _ASIDE)
         self._volumes.release(new)
 
